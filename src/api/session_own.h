@@ -1,0 +1,103 @@
+/* session_own.h - an ssh of our own in a thread: the thread has a loop with one dial, one session
+ * and its pump, and a relay for each stream between the session and a socket pair whose other end
+ * the caller reads and writes. Only for session_own*.c.
+ *
+ * Threads: what stands below `shared` is guarded by lock; everything above belongs to the loop's
+ * thread. Other threads put requests and answers there and wake the loop. */
+#ifndef TL_API_SESSION_OWN_H
+#define TL_API_SESSION_OWN_H
+
+#include "api/place.h"
+#include "api/session_priv.h"
+#include "base/list.h"
+#include "dial/dial.h"
+#include "dial/pump.h"
+#include "loop/wake.h"
+
+#define RELAY_CHUNK   65536
+#define RELAY_LINGER  5000 /* ms for a stream whose user has gone without reading its end */
+#define OWN_TASKS     4096 /* lines and questions that wait for the connecting thread */
+#define OWN_BYE_MS    3000 /* for the host to hear that we leave */
+#define OWN_REASON_MS 500  /* for ssh to say why the bytes ended */
+
+enum own_state { OWN_CONNECTING, OWN_UP, OWN_LOST };
+
+/* A line for the log, or a question of ssh, for the thread that connects. */
+struct own_task {
+	struct list node;
+	int level;  /* of a line; -1: a question */
+	char *text; /* owned */
+	enum tl_prompt_kind kind;
+	int attempt;
+	struct dial_prompt *prompt; /* loop's thread only; NULL when taken back */
+	bool taken;                 /* the caller is being asked */
+	char *answer;               /* owned; NULL: canceled */
+};
+
+struct session_own {
+	struct tl_session *session;
+	struct loop loop;
+	struct loop_wake wake;
+	struct loop_timer timer; /* reason of a loss, end of the farewell */
+	struct dial *dial;
+	struct session *core;
+	struct pump pump;
+	struct place_files files;
+	char run_dir[TL_LIMIT_PATH + 64];
+	struct list relays;  /* of struct own_relay: on a stream */
+	struct list waiting; /* without a stream yet */
+	bool leaving, closed;
+	uint8_t chunk[RELAY_CHUNK];
+	/* shared */
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	enum own_state state;
+	struct tl_err why;
+	struct list requests; /* of struct own_relay */
+	struct list tasks;    /* of struct own_task, for the connecting thread */
+	struct list asked;    /* questions taken by it or answered */
+	size_t task_count;
+	bool quit;
+};
+
+/* One stream. */
+struct own_relay {
+	struct list node;
+	struct session_own *own;
+	struct io io;
+	struct loop_timer linger;
+	struct session_stream *stream;
+	int fd;     /* until the loop has it */
+	char *line; /* opening object and LF, until it is sent */
+	enum session_class cls;
+	bool abrupt; /* its end without FIN means: stop at once (a command) */
+	bool fd_eof, host_eof, hup, dead;
+	uint8_t *rest; /* read from the caller, not taken by the stream */
+	size_t rest_off, rest_n;
+	int closing;
+};
+
+/* session_relay.c; loop's thread */
+struct own_relay *relay_new(const char *open_json, int fd, struct tl_err *err);
+/* Takes a request: a stream now, or as soon as one is free. */
+void relay_begin(struct session_own *o, struct own_relay *r);
+/* Gives streams to those that wait. */
+void relay_serve(struct session_own *o);
+void relay_event(struct own_relay *r, const struct session_event *ev);
+void relay_end(struct own_relay *r);
+void relay_end_all(struct session_own *o);
+/* A request the loop never saw. */
+void relay_free(struct own_relay *r);
+
+/* session_tasks.c */
+/* With the lock held; level -1: a question. NULL: too many, or no memory. */
+struct own_task *task_put(struct session_own *o, int level, const char *text);
+void task_free(struct own_task *t);
+/* Runs the caller's functions until the connection is up or failed. 0 or the reason. */
+int task_wait_up(struct session_own *o, struct tl_err *err);
+
+/* session_facts.c; caller holds no lock */
+void facts_line(struct tl_session *s, const char *line);
+
+#endif

@@ -1,0 +1,74 @@
+/* pace.c - see pace.h.
+ *
+ * cap = 2 x delivered rate x least round trip. While the path is not full the rate follows the cap,
+ * so the cap doubles per sample; once it is full the cap stays at twice what the path holds, which
+ * keeps it busy and yet bounds what a Ctrl-C has to wait for.
+ * The rate is the best of the last samples (one stall must not shrink the cap). A sample in which
+ * the sender had nothing to send says nothing about the path, so it can only raise the cap. */
+#include "core/pace.h"
+
+#include "base/limits.h"
+
+#define SAMPLE_MS 20 /* shorter ones measure the clock and the delayed acknowledgement */
+
+void pace_reset(struct pace *p)
+{
+	*p = (struct pace){.cap_bytes = TL_LIMIT_LINK_CAP_START};
+}
+
+void pace_rtt(struct pace *p, uint64_t rtt_ms)
+{
+	/* the clock counts whole milliseconds: below one is one */
+	uint32_t ms = rtt_ms < 1 ? 1 : rtt_ms > 600000 ? 600000 : (uint32_t)rtt_ms;
+	if (!p->min_rtt_ms || ms < p->min_rtt_ms)
+		p->min_rtt_ms = ms;
+	p->rtt_us =
+	    p->rtt_us ? (uint32_t)(((uint64_t)p->rtt_us * 3 + (uint64_t)ms * 1000) / 4) : ms * 1000;
+}
+
+static size_t pace_cap_of(const struct pace *p, uint64_t rate)
+{
+	if (rate > UINT64_MAX / 2 / p->min_rtt_ms)
+		return TL_LIMIT_LINK_CAP_MAX;
+	uint64_t cap = 2 * rate * p->min_rtt_ms / 1000;
+	if (cap < TL_LIMIT_LINK_CAP_MIN)
+		return TL_LIMIT_LINK_CAP_MIN;
+	return cap > TL_LIMIT_LINK_CAP_MAX ? TL_LIMIT_LINK_CAP_MAX : (size_t)cap;
+}
+
+static void pace_sample(struct pace *p, uint64_t rate)
+{
+	size_t cap = pace_cap_of(p, rate);
+	if (!p->limited && cap <= p->cap_bytes)
+		return;
+	p->rate[p->next++ % PACE_SAMPLES] = rate;
+	uint64_t best = 0;
+	for (unsigned i = 0; i < PACE_SAMPLES; i++)
+		if (p->rate[i] > best)
+			best = p->rate[i];
+	p->cap_bytes = pace_cap_of(p, best);
+}
+
+void pace_acked(struct pace *p, uint64_t n, uint64_t in_flight, uint64_t now_ms)
+{
+	if (!p->sampling) {
+		/* begin at an acknowledgement, not at the send: the first round trip brings nothing
+		 */
+		p->sampling = in_flight > 0;
+		p->limited = false;
+		p->start_ms = now_ms;
+		p->bytes = 0;
+		return;
+	}
+	p->bytes += n;
+	uint64_t elapsed = now_ms > p->start_ms ? now_ms - p->start_ms : 0;
+	uint64_t wanted = p->min_rtt_ms > SAMPLE_MS ? p->min_rtt_ms : SAMPLE_MS;
+	if (elapsed >= wanted && p->min_rtt_ms) {
+		pace_sample(p, p->bytes * 1000 / elapsed);
+		p->start_ms = now_ms;
+		p->bytes = 0;
+		p->limited = false;
+	}
+	if (!in_flight)
+		p->sampling = false;
+}

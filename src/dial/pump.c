@@ -1,0 +1,185 @@
+/* pump.c - moves bytes between a session and its transport. */
+#include "dial/pump.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+static void pump_tick(void *ctx)
+{
+	struct pump *p = ctx;
+	uint64_t slept = clock_slept_ms();
+
+	if (p->session && slept > p->slept_ms + 1000)
+		session_woke(p->session, clock_mono_ms());
+	p->slept_ms = slept;
+	pump_kick(p);
+}
+
+void pump_init(struct pump *p, struct loop *l, void (*on_event)(void *, struct session_event *),
+	       void (*on_lost)(void *), void *ctx)
+{
+	memset(p, 0, sizeof(*p));
+	p->loop = l;
+	p->on_event = on_event;
+	p->on_lost = on_lost;
+	p->ctx = ctx;
+	p->slept_ms = clock_slept_ms();
+	timer_init(l, &p->tick, pump_tick, p);
+}
+
+static void pump_lost(struct pump *p)
+{
+	if (!p->conn)
+		return;
+	pump_unbind(p);
+	p->on_lost(p->ctx);
+}
+
+static void pump_readable(void *ctx)
+{
+	struct pump_conn *c = ctx;
+	struct pump *p = c->pump;
+	uint8_t in[65536];
+	uint64_t now = clock_mono_ms();
+
+	/* a few reads per turn: a flood must not starve the other clients */
+	for (int i = 0; i < 8 && p->conn == c; i++) {
+		long got = io_read(&c->io, in, sizeof(in));
+		if (got == TL_E_AGAIN)
+			break;
+		if (got <= 0) {
+			pump_lost(p);
+			return;
+		}
+		session_feed(p->session, bytes_of(in, (size_t)got), now);
+		if ((size_t)got < sizeof(in))
+			break;
+	}
+	pump_kick(p);
+}
+
+static void pump_writable(void *ctx)
+{
+	struct pump_conn *c = ctx;
+
+	pump_kick(c->pump);
+}
+
+int pump_bind(struct pump *p, struct session *s, int rfd, int wfd, struct tl_bytes early,
+	      struct tl_err *err)
+{
+	struct pump_conn *c = calloc(1, sizeof(*c));
+	int rc = TL_E_NOMEM;
+
+	tl_assert(!p->conn);
+	if (c)
+		rc = io_open(p->loop, &c->io, rfd, wfd, pump_readable, pump_writable, c);
+	if (rc) {
+		close(rfd);
+		if (wfd != rfd)
+			close(wfd);
+		free(c);
+		return err_set(err, rc, "cannot use the connection's descriptors");
+	}
+	c->pump = p;
+	p->conn = c;
+	p->session = s;
+	session_transport_up(s, 0, clock_mono_ms());
+	if (early.n)
+		session_feed(s, early, clock_mono_ms());
+	pump_kick(p);
+	return 0;
+}
+
+void pump_unbind(struct pump *p)
+{
+	struct pump_conn *c = p->conn;
+
+	if (!c)
+		return;
+	p->conn = NULL;
+	io_close(&c->io, free);
+	session_transport_down(p->session, clock_mono_ms());
+}
+
+void pump_detach(struct pump *p)
+{
+	pump_unbind(p);
+	p->session = NULL;
+	timer_stop(&p->tick);
+}
+
+static void pump_closed(void *ctx)
+{
+	struct pump *p = ctx;
+
+	if (p->on_closed)
+		p->on_closed(p->ctx);
+}
+
+void pump_close(struct pump *p, void (*on_closed)(void *ctx))
+{
+	pump_detach(p);
+	p->on_closed = on_closed;
+	timer_close(&p->tick, pump_closed);
+}
+
+/* Gathers pulled spans into the stage and writes them; false when the transport broke. */
+static bool pump_write(struct pump *p, uint64_t now)
+{
+	struct pump_conn *c = p->conn;
+
+	for (;;) {
+		long put;
+		while (c->stage_off + c->stage_len < PUMP_STAGE) {
+			struct tl_bytes b = session_pull(p->session, now);
+			size_t room = PUMP_STAGE - c->stage_off - c->stage_len;
+			if (b.n == 0)
+				break;
+			if (b.n > room)
+				b.n = room;
+			memcpy(c->stage + c->stage_off + c->stage_len, b.p, b.n);
+			c->stage_len += b.n;
+			session_pulled(p->session, b.n, now);
+		}
+		if (c->stage_len == 0)
+			return true;
+		put = io_write(&c->io, c->stage + c->stage_off, c->stage_len);
+		if (put < 0)
+			return false;
+		c->stage_off += (size_t)put;
+		c->stage_len -= (size_t)put;
+		if (c->stage_len > 0) {
+			io_want_write(&c->io, true);
+			return true;
+		}
+		c->stage_off = 0;
+	}
+}
+
+void pump_kick(struct pump *p)
+{
+	struct session_event ev;
+
+	if (p->running) {
+		p->again = true;
+		return;
+	}
+	p->running = true;
+	do {
+		uint64_t now = clock_mono_ms();
+		p->again = false;
+		if (p->conn && !pump_write(p, now)) {
+			p->running = false;
+			pump_lost(p);
+			return;
+		}
+		while (p->session && session_next_event(p->session, &ev)) {
+			p->again = true; /* events mostly produce output */
+			p->on_event(p->ctx, &ev);
+		}
+		if (p->session)
+			timer_at(&p->tick, session_tick(p->session, now));
+	} while (p->again && p->session);
+	p->running = false;
+}

@@ -1,0 +1,216 @@
+/* start_script.c - see start_script.h.
+ * Invariants of the text: one line; nothing but POSIX sh and its usual utilities (uname, mkdir, ln,
+ * rm, mv, wc, tr; sha256sum or cksum, gzip, head, df, readlink where they are); every error leaves
+ * through fail, which cleans up first, so the client gets exactly one marker line and may leave;
+ * the umask and the locale of the login are as they were when the server starts, because terminals
+ * inherit them. */
+#include "dial/start_script.h"
+
+#include "base/limits.h"
+#include "base/str.h"
+
+const struct start_arch start_arches[START_ARCHES] = {
+    {"x86_64", "'Linux x86_64'|'Linux amd64'"},
+    {"aarch64", "'Linux aarch64'|'Linux arm64'"},
+    {"armv7", "'Linux armv7'*|'Linux armv8'*"},
+};
+
+/* Words to the client: NUL towline-WORD NONCE TEXT LF. The text of a failing command may have
+ * several lines; a marker has one. */
+static const char part_words[] =
+    "say(){ printf '\\000towline-%s %s %s\\n' \"$1\" \"$n\" \"$2\";};"
+    "tidy(){ :;};fail(){ tidy;trap - 0;say fail \"$1 $(printf %s "
+    "\"$2\"|tr '\\n\\r' '  ')\";exit 1;};"
+    "has(){ command -v \"$1\" >/dev/null 2>&1;};"
+    "keep(){ :;};mine=0;u=$(umask);m=$(uname -sm 2>/dev/null);say here \"$m\";";
+
+/* good: the installed file is the one we mean. run: become the server. */
+static const char part_good[] =
+    "f=$d/bin/$v-$k/towline-host;"
+    "sum=0;has sha256sum&&sum=1;"
+    "good(){ [ $sum = 1 ]&&[ -f \"$f\" ]&&[ -x \"$f\" ]&&x=$(sha256sum <\"$f\")&&"
+    "[ \"${x%% *}\" = \"$s\" ];};";
+static const char part_run[] = "run(){ trap - 0 1 2 13 15;[ $mine = 0 ]||rm -f \"$l\";umask \"$u\";"
+			       "exec \"$f\" bridge \"$n\";};"
+			       "good&&run;";
+
+/* A private server: a file that only its own program knows for longer than a moment. Signals wait
+ * from before the program takes over until it has removed its file. The folder is the first in
+ * which programs run (tried with a script of one line) and which has room. */
+static const char part_private[] =
+    "t=;run(){ umask \"$u\";if [ -n \"$t\" ];then trap '' 1 2 13 15;trap - 0;"
+    "exec \"$t\" serve \"$n\" --unlink \"$t\";else exec \"$f\" serve \"$n\";fi;};"
+    "good&&run;"
+    "umask 077;b=;w=INSTALL;e='no folder for a private copy';"
+    "tidy(){ [ -z \"$t\" ]||rm -f \"$t\";};trap tidy 0;trap 'exit 1' 1 2 13 15;"
+    "for x in \"$XDG_RUNTIME_DIR\" /dev/shm /tmp \"$TMPDIR\" /var/tmp \"$HOME\";do "
+    "case $x in /*);;*)continue;;esac;[ -d \"$x\" ]&&[ -w \"$x\" ]||continue;"
+    "r=$(LC_ALL=C df -Pk \"$x\" 2>/dev/null|{ read -r y;read -r y y y r y;echo \"$r\";});"
+    "[ \"${r:-9999}\" -ge 4096 ]||{ w=NOSPACE;e=\"$x has $r kB left\";continue;};"
+    "t=$x/.towline-$n;(set -C;printf '#!/bin/sh\\n' >\"$t\") 2>/dev/null||{ t=;continue;};"
+    "chmod 700 \"$t\";(\"$t\") >/dev/null 2>&1&&{ b=$x;break;};"
+    "rm -f \"$t\";t=;w=NOEXEC;e=\"$x is mounted noexec\";done;"
+    "[ -n \"$b\" ]||fail $w \"$e\";d=$b;keep(){ rm -f \"$t\";t=;};"
+    "why(){ case \"$1\" in *'o space'*|*quota*)w=NOSPACE;;*)w=INSTALL;;esac;fail $w \"$1\";};";
+
+/* From here on something is written. tidy leaves nothing behind, not even empty folders. */
+static const char part_tidy[] =
+    "umask 077;h=$(uname -n);b=$d/bin;t=$b/.new.$h.$$;l=$b/.lock;"
+    "tidy(){ rm -f \"$t\";[ $mine = 0 ]||rm -f \"$l\";"
+    "rmdir \"$b/$v-$k\" \"$b\" \"$d\" 2>/dev/null;};"
+    "trap tidy 0;trap 'exit 1' 1 2 13 15;"
+    "why(){ case \"$1\" in *'o space'*|*quota*)w=NOSPACE;;*ead-only*)w=ROFS;;"
+    "*ermission*)w=ACCES;;*)w=INSTALL;;esac;fail $w \"$1\";};"
+    "e=$(LC_ALL=C mkdir -p \"$b\" 2>&1)||why \"$e\";";
+
+/* One installer at a time. The lock is a symbolic link, made with its owner's name in one step, so
+ * there is no moment at which it has no owner. A dead owner of this machine loses it; one whose
+ * upload stands still for ten seconds is passed by: both then install the same bytes. */
+static const char part_lock[] =
+    "q=0;z=;while :;do "
+    "e=$(LC_ALL=C ln -s \"$h.$$\" \"$l\" 2>&1)&&{ mine=1;break;};"
+    "case \"$e\" in *xists*);;*ermitted*|*upported*|*mplemented*)break;;*)why \"$e\";;esac;"
+    "o=$(readlink \"$l\" 2>/dev/null);"
+    "case \"$o\" in \"$h\".*)kill -0 \"${o##*.}\" 2>/dev/null||"
+    "{ mv \"$l\" \"$l.$$\" 2>/dev/null&&rm -f \"$l.$$\" \"$b/.new.$o\";continue;};;esac;"
+    "c=$(wc -c 2>/dev/null <\"$b/.new.$o\");"
+    "if [ \"$c\" = \"$z\" ];then q=$((q+1));else q=0;fi;z=$c;"
+    "[ $q -gt 50 ]&&break;[ $q != 1 ]||say wait \"$o\";"
+    "sleep 0.2 2>/dev/null||sleep 1;good&&run;done;"
+    "good&&run;"
+    "for x in \"$b/.new.$h\".*;do [ ! -f \"$x\" ]||kill -0 \"${x##*.}\" 2>/dev/null||"
+    "rm -f \"$x\";done;";
+
+/* Tell the client what is here; it answers `go BYTES gz|raw SIZE CRC`, `use` or `stop`. */
+static const char part_ask[] =
+    "i=0;has gzip&&i=1;"
+    "r=$(LC_ALL=C df -Pk \"$b\" 2>/dev/null|{ read -r x;read -r x x x r x;echo \"$r\";});"
+    "c=;[ $sum = 1 ]||[ ! -x \"$f\" ]||c=$(cksum <\"$f\" 2>/dev/null);set -- $c;"
+    "say need \"arch=$a gzip=$i sha256=$sum free=$r have=$1:$2 dir=$d\";"
+    "read -r g y j z c||exit 1;"
+    "case \"$g\" in go);;use)keep;run;;*)exit 1;;esac;";
+
+/* Take exactly that many bytes, check, try, move into place. */
+static const char part_take[] =
+    "take(){ if head -c 1 </dev/null >/dev/null 2>&1;then LC_ALL=C head -c \"$y\";"
+    "else dd bs=1 count=\"$y\" 2>/dev/null;fi;};"
+    "case \"$j\" in gz)e=$({ take|LC_ALL=C gzip -dc >\"$t\";} 2>&1);;"
+    "*)e=$({ take >\"$t\";} 2>&1);;esac;"
+    "r=$(wc -c 2>/dev/null <\"$t\");[ \"${r:-0}\" -eq \"$z\" ]||"
+    "{ [ -n \"$e\" ]||fail DIGEST \"${r:-0} of $z bytes arrived\";why \"$e\";};"
+    "if [ $sum = 1 ];then x=$(sha256sum <\"$t\");[ \"${x%% *}\" = \"$s\" ]||"
+    "fail DIGEST \"its SHA-256 is ${x%% *}\";"
+    "elif has cksum;then x=$(cksum <\"$t\");[ \"${x%% *}\" = \"$c\" ]||"
+    "fail DIGEST \"its checksum is ${x%% *}\";fi;"
+    "e=$(LC_ALL=C chmod 700 \"$t\" 2>&1)||why \"$e\";"
+    "e=$(LC_ALL=C;export LC_ALL;\"$t\" --version 2>&1 </dev/null);"
+    "case $? in 0);;126)case \"$e\" in *ermission*)fail NOEXEC \"$e\";;*)fail NOARCH \"$e\";;esac;;"
+    "*)fail AGENT \"$e\";;esac;";
+static const char part_place[] =
+    "e=$({ LC_ALL=C mkdir -p \"$b/$v-$k\"&&LC_ALL=C mv -f \"$t\" \"$f\";} 2>&1)||why \"$e\";";
+
+/* 'text' with ' as '\'' */
+static int put_quoted(struct buf *out, const char *s)
+{
+	int rc = buf_put_u8(out, '\'');
+
+	for (; *s && !rc; s++)
+		rc = *s == '\'' ? buf_put_str(out, "'\\''") : buf_put_u8(out, (uint8_t)*s);
+	return rc ? rc : buf_put_u8(out, '\'');
+}
+
+static int put_folder(struct buf *out, const char *path, struct tl_err *err)
+{
+	bool home = !path || str_starts(path, "~/") || str_starts(path, "$HOME/");
+	const char *rest = path ? path : "~/.towline-server";
+	int rc = 0;
+
+	if (path &&
+	    (strpbrk(path, "\n\r") || strlen(path) >= TL_LIMIT_PATH || (!home && *path != '/')))
+		return err_set(
+		    err, TL_E_INVAL,
+		    "cannot install the server in '%.200s': an absolute path on the host "
+		    "or one that begins with ~/ is needed",
+		    path);
+	if (home) {
+		rest = strchr(rest, '/') + 1;
+		rc = buf_put_str(out, "[ -n \"$HOME\" ]||fail INSTALL 'HOME is not set';");
+	}
+	rc = rc ? rc : buf_put_str(out, home ? "d=$HOME/" : "d=");
+	rc = rc ? rc : put_quoted(out, rest);
+	return rc ? rc : buf_put_str(out, ";");
+}
+
+/* No quote, backslash or exclamation mark of any shell, and no space. */
+static bool path_is_plain(const char *path)
+{
+	return path[strspn(path,
+			   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-")] ==
+	       0;
+}
+
+int start_command(struct buf *out, const struct start_spec *s)
+{
+	static const char *const names[START_ARCHES] = {"Linux x86_64", "Linux aarch64",
+							"Linux armv7l"};
+	const char *path = s->install_path ? s->install_path : "~/.towline-server";
+	bool home = *path == '~' || *path == '$';
+	int rc;
+
+	if (home)
+		path = strchr(path, '/');
+	if (!path || !path_is_plain(path))
+		return buf_put_str(out, "exec sh -c '" START_SHELL "'");
+	/* kept below 1024 bytes, the longest word of old csh */
+	rc = buf_printf(out, "exec sh -c 'n=%s;d=%s%s;", s->nonce, home ? "$HOME" : "", path);
+	if (s->install_path)
+		rc = rc ? rc : buf_put_str(out, "TOWLINE_SERVER_DIR=$d;export TOWLINE_SERVER_DIR;");
+	rc = rc ? rc
+		: buf_put_str(out, "m=$(uname -sm);printf \"\\000towline-here %s %s\\n\" $n "
+				   "\"$m\";case \"$m\" in ");
+	for (size_t i = 0; i < START_ARCHES && !rc; i++)
+		if (*s->digest[i])
+			rc = buf_printf(out, "\"%s\")s=%s;k=%.12s;;", names[i], s->digest[i],
+					s->digest[i]);
+	rc = rc ? rc
+		: buf_printf(out,
+			     "esac;f=$d/bin/%s-$k/towline-host;[ -x \"$f\" ]&&"
+			     "x=$(sha256sum <\"$f\" 2>/dev/null)&&[ \"${x%%%% *}\" = \"$s\" ]&&"
+			     "exec \"$f\" %s $n;printf \"\\000towline-more %%s\\n\" $n;" START_SHELL
+			     "'",
+			     s->version, s->private_server ? "serve" : "bridge");
+	return rc ? rc : 1;
+}
+
+int start_script(struct buf *out, const struct start_spec *s, struct tl_err *err)
+{
+	int rc = buf_printf(out, "n=%s;v=%s;", s->nonce, s->version);
+
+	rc = rc ? rc : buf_put_str(out, part_words);
+	rc = rc ? rc : put_folder(out, s->install_path, err);
+	if (rc == TL_E_INVAL)
+		return rc; /* err is set */
+	/* an agent started by us must look where we installed */
+	if (!rc && s->install_path)
+		rc = buf_put_str(out, "TOWLINE_SERVER_DIR=$d;export TOWLINE_SERVER_DIR;");
+	rc = rc ? rc : buf_put_str(out, "case \"$m\" in ");
+	for (size_t i = 0; i < START_ARCHES && !rc; i++)
+		rc = buf_printf(out, "%s)a=%s s=%s k=%.12s;;", start_arches[i].patterns,
+				start_arches[i].name, s->digest[i], s->digest[i]);
+	rc = rc ? rc
+		: buf_put_str(out, "*)fail NOARCH \"$m\";;esac;[ -n \"$s\" ]||fail NOBIN \"$a\";");
+	rc = rc ? rc : buf_put_str(out, part_good);
+	rc = rc ? rc : buf_put_str(out, s->private_server ? part_private : part_run);
+	if (!s->private_server) {
+		rc = rc ? rc : buf_put_str(out, part_tidy);
+		rc = rc ? rc : buf_put_str(out, part_lock);
+	}
+	rc = rc ? rc : buf_put_str(out, part_ask);
+	rc = rc ? rc : buf_put_str(out, part_take);
+	if (!s->private_server)
+		rc = rc ? rc : buf_put_str(out, part_place);
+	rc = rc ? rc : buf_put_str(out, "run\n");
+	if (rc)
+		err_set(err, rc, "cannot make the start-up line: %s", err_row(rc)->what);
+	return rc;
+}

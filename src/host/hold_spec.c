@@ -1,0 +1,308 @@
+/* hold_spec.c - see hold_spec.h. Blocking look-ups (password file, folders) are allowed here: this
+ * runs in the fresh process of one terminal, before its loop. */
+#include "host/hold_spec.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/limits.h"
+#include "base/version.h"
+#include "host/hold.h"
+#include "loop/fsx.h"
+
+extern char **environ;
+
+#define COLS         80
+#define ROWS         24
+#define SIDE_MAX     5000 /* cells a side; ioctl would take 65535 */
+#define DEFAULT_PATH "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
+
+/* Belongs to the login the agent came with or to other terminals, not to this one. */
+static const char *const env_dropped[] = {"TERM",          "COLUMNS", "LINES",      "OLDPWD",
+					  "PWD",           "SHLVL",   "_",          "SSH_TTY",
+					  "SSH_AUTH_SOCK", "STY",     "TMUX",       "TMUX_PANE",
+					  "WINDOWID",      "DISPLAY", "XAUTHORITY", "MAIL"};
+
+/* ---- environment as a strv of NAME=value ---- */
+
+static bool env_is(const char *entry, const char *name)
+{
+	size_t n = strlen(name);
+	return !strncmp(entry, name, n) && entry[n] == '=';
+}
+
+static void env_unset(struct strv *env, const char *name)
+{
+	size_t to = 0;
+	for (size_t i = 0; i < env->n; i++) {
+		if (env_is(env->v[i], name))
+			free(env->v[i]);
+		else
+			env->v[to++] = env->v[i];
+	}
+	env->n = to;
+	if (env->v)
+		env->v[to] = NULL;
+}
+
+static int env_set(struct strv *env, const char *name, const char *value)
+{
+	env_unset(env, name);
+	return strv_addf(env, "%s=%s", name, value);
+}
+
+static const char *env_get(const struct strv *env, const char *name)
+{
+	for (size_t i = 0; i < env->n; i++)
+		if (env_is(env->v[i], name))
+			return env->v[i] + strlen(name) + 1;
+	return NULL;
+}
+
+static bool env_drops(const char *entry)
+{
+	const char *sock;
+	for (size_t i = 0; i < sizeof(env_dropped) / sizeof(env_dropped[0]); i++) {
+		if (!env_is(entry, env_dropped[i]))
+			continue;
+		/* a forwarded key agent is kept as long as its socket is there */
+		sock = strcmp(env_dropped[i], "SSH_AUTH_SOCK") ? NULL : strchr(entry, '=') + 1;
+		return !sock || access(sock, W_OK) != 0;
+	}
+	return false;
+}
+
+/* ---- reading the parameters ---- */
+
+/* A string member without NUL inside; absent: *ret stays NULL. */
+static int plan_str(yyjson_val *obj, const char *key, const char **ret, struct tl_err *err)
+{
+	yyjson_val *v = json_get(obj, key);
+	*ret = NULL;
+	if (!v || yyjson_is_null(v))
+		return 0;
+	if (!yyjson_is_str(v) || strlen(yyjson_get_str(v)) != yyjson_get_len(v))
+		return err_set(err, TL_E_INVAL, "create a terminal: %s must be a text without NUL",
+			       key);
+	*ret = yyjson_get_str(v);
+	return 0;
+}
+
+static int plan_side(yyjson_val *obj, const char *key, unsigned dflt, unsigned *ret,
+		     struct tl_err *err)
+{
+	int64_t v = json_int(obj, key, 0);
+	if (v < 0 || v > SIDE_MAX)
+		return err_set(err, TL_E_INVAL, "create a terminal: %s must be 1 to %d", key,
+			       SIDE_MAX);
+	*ret = v ? (unsigned)v : dflt;
+	return 0;
+}
+
+static int plan_args(struct strv *argv, yyjson_val *args, struct tl_err *err)
+{
+	size_t i, n;
+	yyjson_val *v;
+	int rc = 0;
+	if (args && !yyjson_is_null(args) && !yyjson_is_arr(args))
+		return err_set(err, TL_E_INVAL, "create a terminal: args must be a list of texts");
+	yyjson_arr_foreach(args, i, n, v)
+	{
+		if (!yyjson_is_str(v) || strlen(yyjson_get_str(v)) != yyjson_get_len(v))
+			return err_set(err, TL_E_INVAL,
+				       "create a terminal: args must be texts without NUL");
+		rc = rc ? rc : strv_add(argv, yyjson_get_str(v));
+	}
+	return rc;
+}
+
+static int plan_env_override(struct strv *env, yyjson_val *over, struct tl_err *err)
+{
+	size_t i, n;
+	yyjson_val *k, *v;
+	int rc = 0;
+	if (over && !yyjson_is_null(over) && !yyjson_is_obj(over))
+		return err_set(err, TL_E_INVAL, "create a terminal: env must be an object");
+	yyjson_obj_foreach(over, i, n, k, v)
+	{
+		const char *name = yyjson_get_str(k);
+		bool text = yyjson_is_str(v) && strlen(yyjson_get_str(v)) == yyjson_get_len(v);
+		if (!name[0] || strchr(name, '=') || strlen(name) != yyjson_get_len(k) ||
+		    !(text || yyjson_is_null(v)))
+			return err_set(err, TL_E_INVAL,
+				       "create a terminal: env member %.60s must be a text or null",
+				       name);
+		if (text)
+			rc = rc ? rc : env_set(env, name, yyjson_get_str(v));
+		else
+			env_unset(env, name);
+	}
+	return rc;
+}
+
+/* ---- who we are ---- */
+
+struct identity {
+	const char *user, *home, *shell;
+};
+
+/* What the login gave, else the password file, else what always exists. */
+static void identity_of(struct identity *who)
+{
+	const struct passwd *pw = getpwuid(getuid());
+	const char *user = getenv("USER"), *home = getenv("HOME"), *shell = getenv("SHELL");
+	who->user = user && *user ? user : pw ? pw->pw_name : "user";
+	who->home = home && *home == '/' ? home : pw && *pw->pw_dir == '/' ? pw->pw_dir : "/";
+	who->shell = shell && *shell == '/' ? shell : pw && *pw->pw_shell ? pw->pw_shell : "";
+	if (access(who->shell, X_OK) != 0)
+		who->shell = pw && *pw->pw_shell && access(pw->pw_shell, X_OK) == 0 ? pw->pw_shell
+										    : "/bin/sh";
+}
+
+static int plan_env(struct hold_plan *plan, const struct identity *who, yyjson_val *over,
+		    struct tl_err *err)
+{
+	struct strv *env = &plan->env;
+	int rc = 0;
+	for (char **e = environ; *e && !rc; e++)
+		if (strchr(*e, '=') && !env_drops(*e))
+			rc = strv_add(env, *e);
+	const struct {
+		const char *name, *value;
+	} set[] = {{"HOME", who->home},         {"USER", who->user},
+		   {"LOGNAME", who->user},      {"SHELL", who->shell},
+		   {"PWD", plan->cwd}, /* keeps the name where the folder was reached by a link */
+		   {"TERM", "xterm-256color"},  {"COLORTERM", "truecolor"},
+		   {"TERM_PROGRAM", "towline"}, {"TERM_PROGRAM_VERSION", plan->version},
+		   {"TOWLINE_TERM", plan->id}};
+	for (size_t i = 0; i < sizeof(set) / sizeof(set[0]) && !rc; i++)
+		rc = env_set(env, set[i].name, set[i].value);
+	if (!rc && !env_get(env, "PATH"))
+		rc = env_set(env, "PATH", DEFAULT_PATH);
+	if (!rc)
+		rc = plan_env_override(env, over, err);
+	return rc == TL_E_NOMEM ? err_set(err, rc, "create a terminal") : rc;
+}
+
+/* The program: an explicit one with its arguments; the user's shell with -c; or, with neither, the
+ * user's shell as a login shell, which is told so by the dash before its name. */
+static int plan_argv(struct hold_plan *plan, const struct identity *who, const char *shell,
+		     const char *command, yyjson_val *args, struct tl_err *err)
+{
+	const char *program = shell && *shell ? shell : who->shell;
+	const char *base = strrchr(program, '/') ? strrchr(program, '/') + 1 : program;
+	bool plain = !(shell && *shell) && !command && !yyjson_arr_size(args);
+	int rc;
+	plan->shell = str_dup(program);
+	if (!plan->shell)
+		return err_set(err, TL_E_NOMEM, "create a terminal");
+	rc = plain ? strv_addf(&plan->argv, "-%s", base) : strv_add(&plan->argv, base);
+	if (!rc)
+		rc = plan_args(&plan->argv, args, err);
+	if (!rc && command) {
+		rc = strv_add(&plan->argv, "-c");
+		if (!rc)
+			rc = strv_add(&plan->argv, command);
+	}
+	return rc == TL_E_NOMEM ? err_set(err, rc, "create a terminal") : rc;
+}
+
+static bool is_folder(const char *path, int *ret_errno)
+{
+	struct stat st;
+	*ret_errno = 0;
+	if (stat(path, &st) != 0 || access(path, X_OK) != 0)
+		*ret_errno = errno;
+	else if (!S_ISDIR(st.st_mode))
+		*ret_errno = ENOTDIR;
+	return !*ret_errno;
+}
+
+/* The folder asked for; where it is missing the home folder, with a line that says so. */
+static int plan_cwd(struct hold_plan *plan, const char *home, const char *cwd)
+{
+	int why, why_home;
+	char *want;
+	if (!cwd || !*cwd || !strcmp(cwd, "~"))
+		want = str_dup(home);
+	else if (cwd[0] == '/')
+		want = str_dup(cwd);
+	else
+		want = str_fmt("%s/%s", home, str_starts(cwd, "~/") ? cwd + 2 : cwd);
+	if (!want)
+		return TL_E_NOMEM;
+	if (is_folder(want, &why)) {
+		plan->cwd = want;
+		return 0;
+	}
+	plan->cwd = str_dup(is_folder(home, &why_home) ? home : "/");
+	if (plan->cwd)
+		plan->notice = str_fmt("towline: cannot start in %s: %s. Started in %s.\r\n", want,
+				       strerror(why), plan->cwd);
+	free(want);
+	return plan->cwd && plan->notice ? 0 : TL_E_NOMEM;
+}
+
+static int plan_fill(struct hold_plan *plan, yyjson_val *root, struct tl_err *err)
+{
+	yyjson_val *p = json_get(root, "params");
+	const char *id, *run, *name, *tag, *cwd, *shell, *command, *version;
+	struct identity who;
+	char path[TL_LIMIT_PATH];
+	int rc = plan_str(root, "id", &id, err);
+	rc = rc ? rc : plan_str(root, "runDir", &run, err);
+	rc = rc ? rc : plan_str(root, "version", &version, err);
+	rc = rc ? rc : plan_str(p, "name", &name, err);
+	rc = rc ? rc : plan_str(p, "tag", &tag, err);
+	rc = rc ? rc : plan_str(p, "cwd", &cwd, err);
+	rc = rc ? rc : plan_str(p, "shell", &shell, err);
+	rc = rc ? rc : plan_str(p, "command", &command, err);
+	rc = rc ? rc : plan_side(p, "cols", COLS, &plan->cols, err);
+	rc = rc ? rc : plan_side(p, "rows", ROWS, &plan->rows, err);
+	if (rc)
+		return rc;
+	if (!id || !run || !hold_socket_path(path, sizeof(path), run, id))
+		return err_set(err, TL_E_INVAL,
+			       "create a terminal: id and runDir do not make a socket path");
+	plan->id = str_dup(id);
+	plan->run_dir = str_dup(run);
+	plan->version = str_dup(version ? version : TL_VERSION);
+	plan->name = str_ndup(name ? name : "", name ? strnlen(name, TL_LIMIT_HOST_NAME) : 0);
+	plan->tag = str_ndup(tag ? tag : "", tag ? strnlen(tag, TL_LIMIT_PATH) : 0);
+	if (!plan->id || !plan->run_dir || !plan->version || !plan->name || !plan->tag)
+		return err_set(err, TL_E_NOMEM, "create a terminal");
+	identity_of(&who);
+	rc = plan_cwd(plan, who.home, cwd);
+	if (rc)
+		return err_set(err, rc, "create a terminal");
+	rc = plan_argv(plan, &who, shell, command, json_get(p, "args"), err);
+	return rc ? rc : plan_env(plan, &who, json_get(p, "env"), err);
+}
+
+int hold_plan_parse(struct hold_plan *plan, struct tl_bytes text, struct tl_err *err)
+{
+	memset(plan, 0, sizeof(*plan));
+	yyjson_doc *doc = json_parse(text, err);
+	if (!doc)
+		return err ? err->code : TL_E_PROTO;
+	int rc = plan_fill(plan, yyjson_doc_get_root(doc), err);
+	yyjson_doc_free(doc);
+	if (rc)
+		hold_plan_fini(plan);
+	return rc;
+}
+
+void hold_plan_fini(struct hold_plan *plan)
+{
+	char *owned[] = {plan->id,  plan->run_dir, plan->version, plan->name,
+			 plan->tag, plan->cwd,     plan->shell,   plan->notice};
+	for (size_t i = 0; i < sizeof(owned) / sizeof(owned[0]); i++)
+		free(owned[i]);
+	strv_fini(&plan->argv);
+	strv_fini(&plan->env);
+	memset(plan, 0, sizeof(*plan));
+}

@@ -1,0 +1,193 @@
+/* hub_priv.h - what the files of this room share. Not for others. */
+#ifndef TL_HUB_PRIV_H
+#define TL_HUB_PRIV_H
+
+#include "base/limits.h"
+#include "base/list.h"
+#include "base/str.h"
+#include "dial/dial.h"
+#include "edge/edge.h"
+#include "hub/hub.h"
+#include "dial/pump.h"
+#include "wire/jsonrpc.h"
+
+enum host_phase {
+	HOST_DISCONNECTED,
+	HOST_CONNECTING,
+	HOST_CONNECTED,
+	HOST_RECONNECTING,
+	HOST_FAILED
+};
+
+/* How to reach a host, owned. */
+struct host_options {
+	char *config_file;
+	struct strv identities, options;
+	int port;
+};
+
+/* One host: at most one session to it. Owned by hub.hosts. */
+struct hub_host {
+	struct list node;
+	struct hub *hub;
+	char *name;
+	struct host_options opts;
+	enum host_phase phase;
+	int generation;
+	uint64_t since_ms;    /* wall clock of the last change of phase */
+	uint64_t retry_at_ms; /* monotonic; 0 none */
+	struct dial *dial;
+	struct session *session;
+	struct pump pump;
+	struct backoff backoff;
+	struct loop_timer retry;
+	struct tl_err last;  /* why it is not connected */
+	char *info;          /* HostInfo as JSON text */
+	struct list waiters; /* host/connect requests not answered yet: struct host_waiter */
+	struct list prompts; /* struct host_prompt */
+	struct list relays;  /* struct hub_relay */
+	struct hub_rpc *rpc; /* the agent's rpc stream, while there is a session */
+	bool closing, was_connected;
+};
+
+struct host_waiter {
+	struct list node;
+	struct hub_client *client;
+	char *id; /* raw JSON of the request id */
+};
+
+struct host_prompt {
+	struct list node;
+	struct hub_host *host;
+	struct dial_prompt *dial_prompt;
+	enum dial_prompt_kind kind;
+	char *text;
+	bool echo;
+	int attempt;
+	struct hub_client *asked; /* NULL: nobody yet */
+	int64_t rpc_id;
+};
+
+/* A connection of edge. */
+struct hub_client {
+	struct list node;
+	struct hub *hub;
+	struct edge_client *edge;
+	struct strv subscribed;  /* host names */
+	struct hub_relay *relay; /* in stream mode */
+	struct list calls;       /* struct hub_call waiting for this client's sake (hub_rpc.c) */
+};
+
+struct hub {
+	struct loop *loop;
+	struct hub_config cfg;
+	struct edge *edge;
+	struct list hosts, clients;
+	int64_t next_id;
+	char token[33];
+	uint64_t started_ms;
+	void (*stop)(void *ctx);
+	void *stop_ctx;
+	void (*on_closed)(void *ctx);
+	void *closed_ctx;
+	int open_parts; /* closes still under way */
+	bool closing;
+};
+
+/* hub_host.c */
+struct hub_host *host_find(struct hub *h, const char *name);
+/* Finds or makes the record; opts NULL: those remembered from last time. TL_E_HOSTBUSY when
+ * connected with others. */
+int host_get(struct hub *h, const char *name, yyjson_val *opts, struct hub_host **ret,
+	     struct tl_err *err);
+/* Starts an attempt unless one is under way or the host is connected. */
+void host_start(struct hub_host *hh);
+void host_retry_now(struct hub_host *hh);
+/* Ends the session on purpose. */
+void host_disconnect(struct hub_host *hh, const struct tl_err *why);
+void host_free(struct hub_host *hh);
+void host_set_phase(struct hub_host *hh, enum host_phase phase, const struct tl_err *why);
+/* Answers all waiters. */
+void host_answer_waiters(struct hub_host *hh, const struct tl_err *e);
+/* HostState as an object of doc. */
+yyjson_mut_val *host_state_json(const struct hub_host *hh, yyjson_mut_doc *doc);
+void host_client_gone(struct hub_host *hh, struct hub_client *c);
+void host_dial_callbacks(struct hub_host *hh, struct dial_callbacks *cb);
+
+/* hub_options.c */
+void options_fini(struct host_options *o);
+/* From HostOptions of proto/types.d.ts. 0 or TL_E_INVAL; on failure ret is empty. */
+int options_parse(yyjson_val *v, struct host_options *ret);
+bool options_equal(const struct host_options *a, const struct host_options *b);
+
+/* hub_prompt.c */
+void prompt_ask(void *ctx, struct dial_prompt *p, enum dial_prompt_kind kind, const char *text,
+		bool echo, int attempt);
+void prompt_gone(void *ctx, struct dial_prompt *p);
+/* A response of a client; true when it was an answer to a prompt. */
+bool prompt_response(struct hub_client *c, const struct jsonrpc_msg *m);
+/* Offers unasked prompts to somebody; cancels those that nobody can answer. */
+void prompt_route(struct hub_host *hh);
+void prompt_free_all(struct hub_host *hh);
+
+/* hub_rpc.c: calls to the agent */
+typedef void hub_rpc_done(void *ctx, const struct jsonrpc_msg *m, const struct tl_err *e);
+/* Opens the rpc stream on the host's session. */
+int rpc_open(struct hub_host *hh);
+void rpc_close(struct hub_host *hh, const struct tl_err *why);
+/* params: JSON text ({} when empty). done is called exactly once: with the answer's message or with
+ * an error. client may be NULL; when it goes away, done is not called (ctx must then need no
+ * freeing: it is freed with free()). */
+void rpc_call(struct hub_host *hh, struct hub_client *client, const char *method,
+	      struct tl_bytes params, hub_rpc_done *done, void *ctx);
+void rpc_event(struct hub_host *hh, struct session_event *ev);
+void rpc_client_gone(struct hub_client *c);
+
+/* hub_relay.c: stream/open */
+enum relay_state { RELAY_OPENING, RELAY_RUNNING, RELAY_DEAD };
+struct hub_relay {
+	struct list node; /* host's relays */
+	struct hub_host *host;
+	struct hub_client *client; /* NULL: gone */
+	struct session_stream *stream;
+	char *id;
+	enum relay_state state;
+	bool client_eof, host_eof;
+	/* the daemon's own configuration folder instead of a host */
+	struct relay_local *local;
+};
+void relay_open(struct hub_client *c, struct hub_host *hh, const char *id, yyjson_val *open);
+void relay_open_userdata(struct hub_client *c, const char *id);
+void relay_event(struct hub_relay *r, struct session_event *ev);
+/* The session was lost for good: every stream of it breaks. */
+void relay_break_all(struct hub_host *hh, int error);
+size_t relay_client_data(struct hub_client *c, struct tl_bytes in);
+void relay_client_eof(struct hub_client *c);
+void relay_client_writable(struct hub_client *c);
+void relay_client_gone(struct hub_client *c);
+
+/* hub_methods.c */
+void method_dispatch(struct hub_client *c, const struct jsonrpc_msg *m);
+
+/* hub_store.c: what survives the daemon */
+int store_token(struct hub *h, struct tl_err *err);
+void store_ports(struct hub *h, int *ret_port, int *ret_frame_port);
+void store_save_ports(struct hub *h);
+/* Options remembered for a host as JSON text (malloc'ed), or NULL. */
+char *store_host_options(struct hub *h, const char *name);
+void store_save_host(struct hub_host *hh);
+yyjson_mut_val *options_json(const struct host_options *o, yyjson_mut_doc *doc);
+
+/* hub.c */
+void client_reply_err(struct hub_client *c, const char *id, const struct tl_err *e);
+/* result consumed; NULL: {} */
+void client_reply(struct hub_client *c, const char *id, yyjson_mut_doc *result);
+void client_reply_text(struct hub_client *c, const char *id, struct tl_bytes result);
+void client_notify(struct hub_client *c, const char *method, struct tl_bytes params);
+/* To every client that subscribed to the host. */
+void hub_notify_host(struct hub_host *hh, const char *method, yyjson_mut_doc *params);
+bool client_subscribed(const struct hub_client *c, const char *host);
+/* The request id as raw JSON text, malloc'ed. */
+char *id_text(yyjson_val *id);
+
+#endif

@@ -1,0 +1,118 @@
+# bash completion of towline(1). Hosts come from the ssh configuration; paths on a host from the host
+# itself, only when it is connected already (nothing is dialled by pressing Tab), and never an error.
+
+# quick and silent, whatever happens
+_towline_ask() {
+	command timeout 2 towline -q "$@" 2>/dev/null </dev/null
+}
+
+_towline_hosts() {
+	local file=${_towline_config:-$HOME/.ssh/config}
+	{
+		_towline_ask ${_towline_config:+-F "$_towline_config"} status --hosts | command cut -f1
+		[ -r "$file" ] && command awk 'tolower($1) == "host" {
+			for (i = 2; i <= NF; i++) if ($i !~ /[*?!]/) print $i }' "$file"
+	} 2>/dev/null | command sort -u
+}
+
+_towline_is_connected() {
+	_towline_ask status --hosts | command grep -qFx "$1"$'\t'connected
+}
+
+# words of the form HOST:PATH; $1: the word so far; $2: not empty for a path only
+_towline_target() {
+	local word=$1 host path dir IFS=$'\n' name list=()
+	if [[ $word != *:* ]]; then
+		COMPREPLY=($(compgen -S "${2:+:}" -W "$(_towline_hosts)" -- "$word"))
+		compopt -o nospace
+		return
+	fi
+	host=${word%%:*} path=${word#*:}
+	# this machine is called "local:", with its colon
+	if [[ $host == local ]]; then
+		_towline_is_connected local: || return
+	else
+		_towline_is_connected "$host" || return
+	fi
+	dir=
+	[[ $path == */* ]] && dir=${path%/*}/
+	while read -r name; do
+		[[ $dir$name == "$path"* ]] && list+=("$(printf '%q' "$dir$name")")
+	done < <(_towline_ask --json ls -a "$host:${dir:-.}" |
+		command grep -o '{"name":"[^"\\]*","type":"[^"]*"' |
+		command sed 's/^{"name":"//; s/","type":"folder.*/\//; s/","type":".*//' |
+		command grep -v '^\.\.\?/\?$')
+	# the part before the colon is a word of its own where : breaks words
+	[[ $COMP_WORDBREAKS == *:* ]] || list=("${list[@]/#/$host:}")
+	COMPREPLY=("${list[@]}")
+	compopt -o nospace
+}
+
+_towline() {
+	local commands='open shell ls cat get put upload download rm exec tunnel info key connect status close stop log version help'
+	local cur prev words=() cword i command= _towline_config= whole
+	cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+	# the word as typed: HOST : PATH are three words for bash where : breaks words
+	whole=${COMP_LINE:0:COMP_POINT}
+	whole=${whole##*[[:space:]]}
+	COMPREPLY=()
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		case ${COMP_WORDS[i]} in
+		-F) _towline_config=${COMP_WORDS[++i]/#\~/$HOME} ;;
+		-i | -o | -p) ((i++)) ;;
+		-*) ;;
+		*) [[ -z $command ]] && command=${COMP_WORDS[i]} ;;
+		esac
+	done
+	case $prev in
+	-F | -i)
+		COMPREPLY=($(compgen -f -- "$cur"))
+		compopt -o filenames
+		return
+		;;
+	-o | -p | -n | --attach | --name) return ;;
+	esac
+	if [[ $cur == -* ]]; then
+		local own=
+		case $command in
+		open) own='--no-browser --new-window' ;;
+		shell) own='--name --detach --attach --list' ;;
+		ls) own='-l -a -1 --long --all' ;;
+		get | put) own='-r -t --recursive --times' ;;
+		rm) own='-r -f --recursive --force' ;;
+		upload | download) own='-t -L -n --times --follow --no-overwrite --resume --verify' ;;
+		exec) own='-c -e -t -n --script --cwd --tty --no-stdin --timeout --capture' ;;
+		tunnel) own='-R --reverse --socks --once' ;;
+		key) own='-t -C --type --comment --no-passphrase' ;;
+		log) own='-n -f --lines --follow' ;;
+		esac
+		COMPREPLY=($(compgen -W "$own -F -i -o -p -q -v --json --help --version" -- "$cur"))
+		return
+	fi
+	case $command in
+	'') COMPREPLY=($(compgen -W "$commands" -- "$cur")) ;;
+	help) COMPREPLY=($(compgen -W "$commands" -- "$cur")) ;;
+	connect | close | status | log | exec | tunnel | info) COMPREPLY=($(compgen -W "$(_towline_hosts)" -- "$cur")) ;;
+	key)
+		case $prev in
+		key) COMPREPLY=($(compgen -W 'list new add copy' -- "$cur")) ;;
+		copy) COMPREPLY=($(compgen -W "$(_towline_hosts)" -- "$cur")) ;;
+		*) COMPREPLY=($(compgen -f -- "$cur")) compopt -o filenames ;;
+		esac
+		;;
+	upload | download) COMPREPLY=($(compgen -W "$(_towline_hosts)" -- "$cur") $(compgen -f -- "$cur")) compopt -o filenames ;;
+	open | shell | ls) _towline_target "$whole" ;;
+	cat | rm) _towline_target "$whole" path ;;
+	get | put)
+		if [[ $whole == *:* ]]; then
+			_towline_target "$whole" path
+		else
+			local IFS=$'\n'
+			COMPREPLY=($(compgen -f -- "$cur") $(compgen -S : -W "$(_towline_hosts)" -- "$cur"))
+			compopt -o filenames -o nospace
+		fi
+		;;
+	esac
+}
+
+complete -F _towline towline

@@ -1,0 +1,53 @@
+/* What Towline's own extension adds to the workbench: commands, the remote menu, labels, settings. */
+export const CATEGORY = 'Remote-SSH'
+
+export const ID = {
+  connect: 'towline.connectToHost',
+  connectCurrent: 'towline.connectCurrentWindow',
+  showLog: 'towline.showLog',
+  close: 'towline.closeRemoteConnection',
+  reconnect: 'towline.reconnectNow',
+  menu: 'towline.showMenu'
+} as const
+
+export function manifest(authority: string | undefined, host: string | undefined) {
+  const command = (id: string, title: string) => ({ command: id, title, category: CATEGORY })
+  const remote = 'towline.remote'
+  return {
+    name: 'towline',
+    publisher: 'towline',
+    version: '0.1.0',
+    engines: { vscode: '*' },
+    enabledApiProposals: ['contribLabelFormatterWorkspaceTooltip', 'resolvers'],
+    contributes: {
+      commands: [
+        command(ID.connect, 'Connect to Host...'),
+        command(ID.connectCurrent, 'Connect Current Window to Host...'),
+        command(ID.showLog, 'Show Log'),
+        command(ID.reconnect, 'Reconnect Now'),
+        command(ID.close, 'Close Remote Connection'),
+        command(ID.menu, 'Show Remote Menu')
+      ],
+      menus: {
+        commandPalette: [
+          { command: ID.reconnect, when: remote },
+          { command: ID.close, when: remote },
+          { command: ID.menu, when: 'false' }
+        ],
+        'statusBar/remoteIndicator': [
+          { command: ID.connect, group: 'remote_10_ssh_1@1' },
+          { command: ID.connectCurrent, group: 'remote_10_ssh_1@2', when: remote },
+          { command: ID.showLog, group: 'remote_10_ssh_2@1' },
+          { command: ID.reconnect, group: 'remote_10_ssh_2@2', when: `${remote} && towline.state != connected` },
+          { command: ID.close, group: 'remote_10_ssh_3@1', when: remote }
+        ]
+      },
+      resourceLabelFormatters: authority
+        ? [{ scheme: 'vscode-remote', authority, formatting: { label: '${path}', separator: '/', tildify: true, workspaceSuffix: `SSH: ${host}` } }]
+        : [],
+      viewsWelcome: authority
+        ? []
+        : [{ view: 'workbench.explorer.emptyView', contents: `Connect to a host to open its folders.\n[Connect to Host...](command:${ID.connect})` }]
+    }
+  }
+}

@@ -1,0 +1,122 @@
+/* One host as this window sees it: its state, calls to its agent, its streams.
+ *
+ * Owns nothing on the wire: calls go through the control connection, every stream has a socket of its own.
+ * Invariant: after the control connection or the link was lost for good, `epoch` has grown and everything that had a stream
+ * opens it again. */
+import { Signal } from '../net/signal'
+import { TowlineError, fromRpcError, isRetryable } from '../net/errors'
+import type { Control } from '../net/control'
+import type { Endpoint, Stream } from '../net/socket'
+import type { HostCalls, HostInfo, HostProgress, HostState } from '../net/proto'
+
+const OPEN_ATTEMPTS = 6
+/* a stream may fail before the news about its host arrive */
+const SETTLE_MS = 150
+
+export type LinkPhase = HostState['phase'] | 'daemon-lost' | 'refused'
+
+export class HostConnection {
+  info?: HostInfo
+  state: HostState
+  readonly onState = new Signal<HostState>()
+  readonly onProgress = new Signal<HostProgress>()
+  readonly onPhase = new Signal<LinkPhase>()
+  private attempt?: Promise<HostInfo>
+  private wanted = false
+
+  constructor(private readonly control: Control, private readonly endpoint: Endpoint, readonly host: string) {
+    this.state = { host, phase: 'disconnected', generation: 0, sinceMs: 0, streams: 0 }
+    control.on('host/state', (state) => {
+      if (state.host === host) this.setState(state)
+    })
+    control.on('host/progress', (progress) => {
+      if (progress.host === host) this.onProgress.fire(progress)
+    })
+    control.onPhase.on((phase) => {
+      this.onPhase.fire(this.phase)
+      /* a restarted daemon has forgotten us */
+      if (phase === 'open' && this.wanted) void this.connect().catch(() => {})
+    })
+  }
+
+  /** What a person should see. */
+  get phase(): LinkPhase {
+    if (this.control.phase === 'refused') return 'refused'
+    if (this.control.phase !== 'open') return this.wanted ? 'daemon-lost' : 'connecting'
+    return this.state.phase
+  }
+
+  /** Connects or joins; resolves with the facts about the host. */
+  connect(): Promise<HostInfo> {
+    this.wanted = true
+    this.attempt ??= this.tryConnect().finally(() => (this.attempt = undefined))
+    return this.attempt
+  }
+
+  private async tryConnect(): Promise<HostInfo> {
+    this.setState(await this.control.call('host/subscribe', { host: this.host }))
+    const { info } = await this.control.call('host/connect', { host: this.host })
+    this.info = info
+    if (this.state.phase !== 'connected') this.setState({ ...this.state, phase: 'connected', error: undefined, info })
+    return info
+  }
+
+  /** The user said now. */
+  async reconnect(): Promise<void> {
+    if (this.state.phase === 'reconnecting') await this.control.call('host/reconnect', { host: this.host })
+    else await this.connect()
+  }
+
+  /** Ends the session of every window to this host; terminals go on there. */
+  async close(): Promise<void> {
+    this.wanted = false
+    await this.control.call('host/close', { host: this.host })
+  }
+
+  /** Resolves when the host can be used; rejects when only the user can change that. */
+  async whenConnected(): Promise<void> {
+    for (;;) {
+      const phase = this.phase
+      if (phase === 'connected') return
+      if (phase === 'refused') throw this.control.refusal ?? TowlineError.of('bad_token', `reach ${this.host}`)
+      if (phase === 'failed' || (phase === 'disconnected' && !this.attempt)) throw this.failure()
+      await this.onPhase.once()
+    }
+  }
+
+  /** Calls the agent. `repeat`: the call may be made twice without harm. */
+  async call<M extends keyof HostCalls>(method: M, params: HostCalls[M]['params'], repeat = true): Promise<HostCalls[M]['result']> {
+    return this.insist(repeat, () =>
+      this.control.call('host/call', { host: this.host, method, params: params as object })
+    ) as Promise<HostCalls[M]['result']>
+  }
+
+  /** Opens a stream; tries again while the failure is one that passes. */
+  openStream(open: object): Promise<Stream> {
+    return this.insist(true, () => this.endpoint.openStream(this.host, open))
+  }
+
+  private async insist<T>(repeat: boolean, action: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      await this.whenConnected()
+      try {
+        return await action()
+      } catch (error) {
+        if (!repeat || attempt >= OPEN_ATTEMPTS || !isRetryable(error)) throw error
+        await new Promise((resolve) => setTimeout(resolve, SETTLE_MS * attempt))
+      }
+    }
+  }
+
+  private failure(): TowlineError {
+    const error = this.state.error
+    return error ? fromRpcError(error) : TowlineError.of('not_connected', `reach ${this.host}`)
+  }
+
+  private setState(state: HostState): void {
+    this.state = state
+    if (state.info) this.info = state.info
+    this.onState.fire(state)
+    this.onPhase.fire(this.phase)
+  }
+}

@@ -1,0 +1,212 @@
+/* Puts the workbench together: providers, services, terminals, our extension; in the order VS Code needs. */
+import { IStorageService, IWorkbenchLayoutService, getService, initialize, type IWorkbenchConstructionOptions } from '@codingame/monaco-vscode-api'
+import { ExtensionHostKind, registerExtension } from '@codingame/monaco-vscode-api/extensions'
+import { registerCustomProvider } from '@codingame/monaco-vscode-files-service-override'
+import { URI } from '@codingame/monaco-vscode-api/vscode/vs/base/common/uri'
+import { ITaskService } from '@codingame/monaco-vscode-api/vscode/vs/workbench/contrib/tasks/common/taskService.service'
+import { FileChangeType } from '@codingame/monaco-vscode-api/vscode/vs/platform/files/common/files'
+import 'vscode/localExtensionHost'
+import './vscode/exts'
+import type * as vscode from 'vscode'
+import type { Control } from './net/control'
+import type { HelloResult, Endpoint } from './net/socket'
+import { Signal } from './net/signal'
+import type { HostConnection } from './host/connection'
+import { TowlineFileSystem } from './host/fs'
+import { SftpPool } from './host/sftpPool'
+import { TowlineTerminals } from './host/terminal'
+import { HostWatcher } from './host/watch'
+import type { Address } from './page/address'
+import type { Prompts } from './page/prompts'
+import type { Skeleton } from './page/skeleton'
+import { Indicator, goTo, registerCommands } from './extension/commands'
+import { ID, manifest } from './extension/manifest'
+import { workbenchPrompts } from './extension/prompts'
+import { authorityOf, hostOf, remoteUri } from './vscode/authority'
+import { CONFIGURATION, PRODUCT, TEST_CONFIGURATION } from './vscode/defaults'
+import { isolateFrames } from './vscode/frames'
+import { leadToHosts } from './vscode/noHost'
+import { remoteAgentClass } from './vscode/remoteAgent'
+import { FileNameSearch, registerSearch } from './vscode/search'
+import { services } from './vscode/services'
+import { provideWorkers } from './vscode/workers'
+
+const STATE_MS = 10000
+
+export interface WindowParts {
+  address: Address
+  hello: HelloResult
+  control: Control
+  endpoint: Endpoint
+  connection: HostConnection | undefined
+  prompts: Prompts
+  skeleton: Skeleton
+}
+
+interface Remote {
+  authority: string
+  files: TowlineFileSystem
+  watcher: HostWatcher
+  search: FileNameSearch
+  terminals: TowlineTerminals
+}
+
+export async function startWorkbench(parts: WindowParts): Promise<void> {
+  const { address, hello, connection, skeleton } = parts
+  provideWorkers(hello.frameOrigin)
+  isolateFrames(hello.frameOrigin)
+  if (!connection) leadToHosts(ID.connect)
+  const userData = openUserData(parts)
+  const remote = connection && openRemote(parts, connection, userData)
+  const indicator = new Indicator(connection?.host)
+  const { getApi } = registerExtension(manifest(remote?.authority, connection?.host) as never, ExtensionHostKind.LocalProcess, { system: true })
+  await initialize(
+    services(userData, remote && connection && { terminals: remote.terminals, agentService: remoteAgentClass(connection, remote.authority, connection.info!) }),
+    document.getElementById('workbench')!,
+    construction(address, remote, indicator),
+    { userHome: remote ? remoteUri(remote.authority, connection!.info!.home) : URI.from({ scheme: 'vscode-userdata', path: '/' }) }
+  )
+  const api = (await getApi()) as unknown as typeof vscode
+  parts.prompts.present = workbenchPrompts(api)
+  registerCommands({ api, control: parts.control, connection, indicator })
+  if (remote) {
+    await registerSearch(remote.search)
+    /* tasks.json: shells and processes run in terminals of the host */
+    ;(await getService(ITaskService)).registerSupportedExecutions(true, true, true)
+    followLosses(api, remote)
+  }
+  await (await getService(IWorkbenchLayoutService)).whenRestored
+  skeleton.hide()
+  await keepState()
+  if (remote && address.file) void api.commands.executeCommand('vscode.open', remoteUri(remote.authority, address.file))
+  if (!address.folder && !address.workspace && !address.file) {
+    await api.commands.executeCommand('workbench.view.explorer')
+    void api.commands.executeCommand(remote ? 'workbench.action.files.openFolder' : ID.connect)
+  }
+  const ready: Record<string, unknown> = { ready: true, host: connection?.host ?? null }
+  if (address.test) Object.assign(ready, { api, connection, control: parts.control, remote })
+  ;(window as unknown as { __towline: object }).__towline = ready
+}
+
+/** Settings, keybindings, state: files of the daemon's folder. Other tabs hear of changes. */
+function openUserData({ control, endpoint }: WindowParts): TowlineFileSystem {
+  const pool = new SftpPool(async (open) => {
+    await control.whenOpen()
+    return endpoint.openStream('', open)
+  })
+  const tabs = new BroadcastChannel('towline.userdata')
+  class UserData extends TowlineFileSystem {
+    override async writeFile(...args: Parameters<TowlineFileSystem['writeFile']>): Promise<void> {
+      await super.writeFile(...args)
+      this.changed(FileChangeType.UPDATED, args[0].path)
+    }
+    override async delete(...args: Parameters<TowlineFileSystem['delete']>): Promise<void> {
+      await super.delete(...args)
+      this.changed(FileChangeType.DELETED, args[0].path)
+    }
+    private changed(type: FileChangeType, path: string): void {
+      this.announce([{ type, path }])
+      tabs.postMessage({ type, path })
+    }
+  }
+  const provider = new UserData(pool, (path) => URI.from({ scheme: 'vscode-userdata', path }))
+  tabs.onmessage = (event) => provider.announce([event.data as { type: FileChangeType; path: string }])
+  registerCustomProvider('vscode-userdata', provider as never)
+  return provider
+}
+
+function openRemote({ address }: WindowParts, connection: HostConnection, userData: TowlineFileSystem): Remote {
+  const authority = authorityOf(connection.host)
+  const info = connection.info!
+  const pool = new SftpPool((open) => connection.openStream(open))
+  const watcher = new HostWatcher((open) => connection.openStream(open), () => connection.whenConnected())
+  const files = new TowlineFileSystem(pool, (path) => remoteUri(authority, path), watcher)
+  const search = new FileNameSearch(pool)
+  watcher.onChanges.on((changes) => {
+    if (changes.some((c) => c.type !== FileChangeType.UPDATED)) search.forget()
+    files.announce(changes)
+  })
+  registerCustomProvider('vscode-remote', files as never)
+
+  const place = `${connection.host}:${address.workspace ?? address.folder ?? ''}`
+  const layoutUri = URI.from({ scheme: 'vscode-userdata', path: `/User/state/terminals-${hash(place)}.json` })
+  const reachable = new Signal<void>()
+  connection.onPhase.on((phase) => phase === 'connected' && reachable.fire())
+  reachable.on(() => watcher.revive())
+  const terminals = new TowlineTerminals(
+    authority,
+    {
+      call: (method, params, repeat) => connection.call(method, params, repeat),
+      openStream: (open) => connection.openStream(open),
+      onReachable: reachable,
+      shell: () => info.shell || '/bin/sh',
+      home: () => info.home,
+      folder: () => address.folder,
+      shells: async () => new TextDecoder().decode(await files.readFile(remoteUri(authority, '/etc/shells'))).split('\n').filter((l) => l.startsWith('/'))
+    },
+    {
+      load: async () => new TextDecoder().decode(await userData.readFile(layoutUri)),
+      save: async (text) => {
+        await userData.makeFolders('/User/state')
+        await userData.stat(layoutUri).catch(() => {})
+        await userData.writeFile(layoutUri, new TextEncoder().encode(text), { create: true, overwrite: true, unlock: false, atomic: false })
+      }
+    },
+    `window:${hash(place)}`
+  )
+  return { authority, files, watcher, search, terminals }
+}
+
+function construction(address: Address, remote: Remote | undefined, indicator: Indicator): IWorkbenchConstructionOptions {
+  const uri = (path: string) => remoteUri(remote!.authority, path)
+  const workspace = !remote ? undefined
+    : address.workspace ? { workspaceUri: uri(address.workspace) }
+    : address.folder ? { folderUri: uri(address.folder) }
+    : undefined
+  return {
+    ...(remote ? {
+      remoteAuthority: remote.authority,
+      /* with a factory VS Code does not wait for a resolver; nobody ever asks it for a socket */
+      webSocketFactory: { connect() { throw new Error('there is no VS Code server') } } as never
+    } : {}),
+    enableWorkspaceTrust: false,
+    workspaceProvider: {
+      trusted: true,
+      workspace,
+      async open(target: { folderUri?: URI; workspaceUri?: URI } | undefined, options?: { reuse?: boolean }) {
+        const at = target?.folderUri ?? target?.workspaceUri
+        const host = at ? hostOf(at.authority) : undefined
+        goTo({ host, folder: target?.folderUri?.path, workspace: target?.workspaceUri?.path }, !options?.reuse)
+        return true
+      }
+    } as never,
+    windowIndicator: indicator as never,
+    configurationDefaults: address.test ? { ...CONFIGURATION, ...TEST_CONFIGURATION } : CONFIGURATION,
+    productConfiguration: PRODUCT as never,
+    defaultLayout: remote ? undefined : { editors: [] }
+  }
+}
+
+/** VS Code writes its state once a minute and when the page goes; a page may also die. */
+async function keepState(): Promise<void> {
+  const storage = await getService(IStorageService)
+  setInterval(() => void storage.flush(), STATE_MS)
+  document.addEventListener('visibilitychange', () => document.hidden && void storage.flush())
+}
+
+/** After a gap nobody knows what changed: look at everything that is shown. */
+function followLosses(api: typeof vscode, remote: Remote): void {
+  remote.watcher.onLost.on((roots) => {
+    remote.search.forget()
+    const open = api.workspace.textDocuments.filter((d) => d.uri.scheme === 'vscode-remote').map((d) => d.uri.path)
+    remote.files.announce([...roots, ...open].map((path) => ({ type: FileChangeType.UPDATED, path })))
+    void api.commands.executeCommand('workbench.files.action.refreshFilesExplorer')
+  })
+}
+
+/** A short name for a place: FNV-1a, twice. */
+function hash(text: string): string {
+  const bytes = new TextEncoder().encode(text)
+  const one = (seed: number) => bytes.reduce((h, b) => Math.imul(h ^ b, 0x01000193) >>> 0, seed).toString(16).padStart(8, '0')
+  return one(0x811c9dc5) + one(0x9747b28c)
+}
