@@ -91,6 +91,10 @@ enum tl_error_number {
 	TL_E_SIGNALED = -91, /* the command was ended by a signal */
 	TL_E_PARTIAL = -92, /* some files could not be copied */
 	TL_E_LOST = -93, /* the connection was lost in the middle */
+	TL_E_LOCALPORT = -100, /* the local port is in use */
+	TL_E_LOCALPRIV = -101, /* this local port is reserved for the administrator */
+	TL_E_LOCALADDR = -102, /* this machine does not have the local address */
+	TL_E_NOFORWARD = -103, /* no such forward */
 };
 #endif
 /* clang-format on */

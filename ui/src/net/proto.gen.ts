@@ -8,6 +8,15 @@ export type HostPhase = 'disconnected' | 'connecting' | 'connected' | 'reconnect
 /* generation grows each time the link was lost for good: streams of an older one are gone and everything is attached again */
 export interface HostState { host: string; phase: HostPhase; generation: number; sinceMs: number; retryInMs?: number; rttMs?: number; streams: number; silentMs?: number; error?: { code: number; name: string; message: string }; info?: HostInfo }
 export interface DaemonStatus { version: string; pid: number; startedMs: number; origin: string; frameOrigin: string; controlSocket: string; configDir: string; stateDir: string; windows: number; rssBytes: number; hosts: HostState[] }
+/* a listener on the host. address as bound (0.0.0.0, 127.0.0.1, ::, ::1, other); owned: below one of this user's terminals, tasks, debug runs or kernels; term: that terminal */
+export interface PortInfo { port: number; address: string; family: 4 | 6; uid: number; pid?: number; process?: string; command?: string; cwd?: string; owned: boolean; term?: string; kernel?: string }
+export type ForwardKind = 'local' | 'remote' | 'socks'
+export type ForwardSource = 'user' | 'auto' | 'config' | 'default' | 'command'
+/* waiting: the host is away, or what listens there is not up yet. For kind remote, local* is where the connections go on this machine (proxy: its internet) and target* where the host listens; for socks, target* is empty.
+   A path takes the place of address and port. bytesIn came from the host, bytesOut went there. */
+export interface ForwardInfo { id: string; host: string; kind: ForwardKind; localAddress: string; localPort: number; localPath?: string; targetHost: string; targetPort: number; targetPath?: string; proxy?: boolean; label?: string; source: ForwardSource; protocol?: 'http' | 'https'; process?: string; connections: number; bytesIn: number; bytesOut: number; state: 'listening' | 'waiting' | 'failed'; error?: { code: number; name: string; message: string } }
+/* localAddress: localhost (127.0.0.1 and ::1; the default), allInterfaces, or an address. elevate: the port may need more rights, which an error names */
+export interface ForwardSpec { host: string; kind?: ForwardKind; localAddress?: string; localPort?: number; localPath?: string; targetHost?: string; targetPort?: number; targetPath?: string; proxy?: boolean; label?: string; source?: ForwardSource; protocol?: 'http' | 'https'; process?: string; requireLocalPort?: boolean; elevate?: boolean }
 
 export const VERSION = '0.1.0'
 
@@ -66,6 +75,10 @@ export const ERRORS = {
   signaled: { number: 91, name: 'signaled', retryable: false, http: 500, jsonrpc: -32091, what: 'the command was ended by a signal', todo: 'See its output.' },
   partial: { number: 92, name: 'partial', retryable: false, http: 500, jsonrpc: -32092, what: 'some files could not be copied', todo: 'See the list; the others are there.' },
   connection_lost: { number: 93, name: 'connection_lost', retryable: true, http: 502, jsonrpc: -32093, what: 'the connection was lost in the middle', todo: 'Do it again; a copy with resume goes on where it stopped.' },
+  local_port_taken: { number: 100, name: 'local_port_taken', retryable: false, http: 409, jsonrpc: -32100, what: 'the local port is in use', todo: 'Choose another local port, or leave it out and a free one is taken.' },
+  local_port_privileged: { number: 101, name: 'local_port_privileged', retryable: false, http: 403, jsonrpc: -32101, what: 'this local port is reserved for the administrator', todo: 'Take a local port of 1024 or more, or allow it once: sudo sysctl net.ipv4.ip_unprivileged_port_start=80' },
+  local_address: { number: 102, name: 'local_address', retryable: false, http: 400, jsonrpc: -32102, what: 'this machine does not have the local address', todo: 'Use localhost, or an address of this machine.' },
+  no_forward: { number: 103, name: 'no_forward', retryable: false, http: 404, jsonrpc: -32103, what: 'no such forward', todo: 'See `towline forward HOST` for the forwards of a host.' },
 } as const satisfies Record<string, ErrorRow>
 export type ErrorName = keyof typeof ERRORS
 
@@ -145,6 +158,7 @@ export const STREAMS = {
   'direct-streamlocal': { class: 'normal', nature: 'relay' }, // bytes of one connection to a unix socket of the host
   'tcpip-forward': { class: 'control', nature: 'relay' }, // a listener on the host: one JSON line for each connection (RFC 4254 section 7.1)
   'forwarded-tcpip': { class: 'normal', nature: 'relay' }, // bytes of one connection that such a listener accepted
+  'ports': { class: 'normal', nature: 'relay' }, // JSON-RPC 2.0: what listens on the host, methods of side PORTS
 } as const
 export type StreamName = keyof typeof STREAMS
 export type StreamClass = 'control' | 'key' | 'normal' | 'bulk'
@@ -208,6 +222,14 @@ export interface Methods {
   'term/kill': { side: 'HOST'; kind: 'REQUEST'; params: { id: string }; result: {} }
   /* host, request: ends the agent; with terminals: true also every hold */
   'agent/stop': { side: 'HOST'; kind: 'REQUEST'; params: { terminals?: boolean }; result: {} }
+  /* host, request: what listens on the host now; the stream `ports` tells changes */
+  'ports/list': { side: 'HOST'; kind: 'REQUEST'; params: {}; result: { ports: PortInfo[], mode: 'netlink' | 'proc' } }
+  /* host, notification: a program there wants to show an http or https page ($BROWSER); goes to the link that attached last to its terminal */
+  'host/openUrl': { side: 'HOST'; kind: 'NOTIFICATION'; params: { url: string, term?: string, cwd?: string }; result: void }
+  /* ports, notification: the whole list, at the start and after every change */
+  'ports/changed': { side: 'PORTS'; kind: 'NOTIFICATION'; params: { ports: PortInfo[] }; result: void }
+  /* ports, notification: how listeners are found, and why not the better way */
+  'ports/state': { side: 'PORTS'; kind: 'NOTIFICATION'; params: { mode: 'netlink' | 'proc', reason?: string }; result: void }
   /* watch, request: reports changes of a file or below a folder; excludes: globs relative to path (VS Code's form) */
   'watch/add': { side: 'WATCH'; kind: 'REQUEST'; params: { id: number, path: string, recursive?: boolean, excludes?: string[] }; result: { mode: 'inotify' | 'polling', folders: number, reason?: string } }
   /* watch, request: stops it */
@@ -244,12 +266,24 @@ export interface Methods {
   'daemon/log': { side: 'DAEMON'; kind: 'REQUEST'; params: { host?: string, lines?: number }; result: { text: string, file: string } }
   /* daemon, request: turns this connection into the stream: after the answer only raw bytes (WebSocket: binary messages). host "" with open {open:'sftp'} is the daemon's own configuration folder, confined to it */
   'stream/open': { side: 'DAEMON'; kind: 'REQUEST'; params: { host: string, open: object }; result: object }
+  /* daemon, request: carries a port, a unix socket or a SOCKS server from here to the host, or from the host to here (kind remote); answers once it listens, or waits for the host; the same target again: the forward that exists; another local port where the wanted one is taken, unless requireLocalPort */
+  'forward/add': { side: 'DAEMON'; kind: 'REQUEST'; params: ForwardSpec; result: ForwardInfo }
+  /* daemon, request: ends a forward and its connections */
+  'forward/remove': { side: 'DAEMON'; kind: 'REQUEST'; params: { id: string }; result: {} }
+  /* daemon, request: the forwards of one host, or of all */
+  'forward/list': { side: 'DAEMON'; kind: 'REQUEST'; params: { host?: string }; result: { forwards: ForwardInfo[] } }
+  /* daemon, request: changes what is given; an empty label removes it; another local port keeps the connections there are */
+  'forward/update': { side: 'DAEMON'; kind: 'REQUEST'; params: { id: string, label?: string, protocol?: 'http' | 'https', localPort?: number, requireLocalPort?: boolean }; result: ForwardInfo }
   /* client, request: a question of ssh; never stored; kind touch only informs and is answered at once */
   'prompt/ask': { side: 'CLIENT'; kind: 'REQUEST'; params: { host: string, kind: 'hostkey' | 'passphrase' | 'password' | 'question' | 'pin' | 'touch', text: string, echo: boolean, attempt: number }; result: { answer: string } | { cancel: true } }
   /* client, notification: state of a host changed */
   'host/state': { side: 'CLIENT'; kind: 'NOTIFICATION'; params: HostState; result: void }
   /* client, notification: what a connection attempt does */
   'host/progress': { side: 'CLIENT'; kind: 'NOTIFICATION'; params: { host: string, step: string, text: string, done?: number, total?: number }; result: void }
+  /* client, notification: every forward of the host, after one came, went or changed its state (to subscribers of the host) */
+  'forward/changed': { side: 'CLIENT'; kind: 'NOTIFICATION'; params: { host: string, forwards: ForwardInfo[] }; result: void }
+  /* client, notification: a program on the host wants to show this page; to the subscribed window used last, which asks or obeys by its rule */
+  'url/open': { side: 'CLIENT'; kind: 'NOTIFICATION'; params: { host: string, url: string }; result: void }
 }
 export type MethodName = keyof Methods
 export type Params<M extends MethodName> = Methods[M]['params']
@@ -265,6 +299,10 @@ export const METHODS = {
   TERM_LIST: 'term/list',
   TERM_KILL: 'term/kill',
   AGENT_STOP: 'agent/stop',
+  PORTS_LIST: 'ports/list',
+  HOST_OPEN_URL: 'host/openUrl',
+  PORTS_CHANGED: 'ports/changed',
+  PORTS_STATE: 'ports/state',
   WATCH_ADD: 'watch/add',
   WATCH_REMOVE: 'watch/remove',
   WATCH_CHANGED: 'watch/changed',
@@ -283,7 +321,13 @@ export const METHODS = {
   DAEMON_STOP: 'daemon/stop',
   DAEMON_LOG: 'daemon/log',
   STREAM_OPEN: 'stream/open',
+  FORWARD_ADD: 'forward/add',
+  FORWARD_REMOVE: 'forward/remove',
+  FORWARD_LIST: 'forward/list',
+  FORWARD_UPDATE: 'forward/update',
   PROMPT_ASK: 'prompt/ask',
   HOST_STATE: 'host/state',
   HOST_PROGRESS: 'host/progress',
+  FORWARD_CHANGED: 'forward/changed',
+  URL_OPEN: 'url/open',
 } as const satisfies Record<string, MethodName>
