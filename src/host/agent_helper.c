@@ -64,16 +64,19 @@ static void helper_readable(void *ctx)
 	}
 }
 
-int helper_run(struct agent *a, const char *face, const char *arg, uint64_t deadline_ms,
+int helper_run(struct agent *a, const char *const *words, uint64_t deadline_ms,
 	       void (*done)(void *ctx, int rc, struct tl_bytes out), void *ctx, struct tl_err *err)
 {
-	char *argv[] = {(char *)(uintptr_t) "towline-host", (char *)(uintptr_t)face,
-			(char *)(uintptr_t)arg, NULL};
+	char *argv[HELPER_WORDS + 2] = {(char *)(uintptr_t) "towline-host"};
 	struct child_spec spec = {
 	    .file = "/proc/self/exe", .argv = argv, .new_group = true, .ctty = -1};
 	struct helper *h = NULL;
 	int fds[2], rc;
 
+	for (size_t i = 0; words[i]; i++) {
+		tl_assert(i < HELPER_WORDS);
+		argv[i + 1] = (char *)(uintptr_t)words[i];
+	}
 	if (a->helper_count >= HELPERS_MAX)
 		return err_set(err, TL_E_AGAIN, "the host is busy: %d questions wait already",
 			       HELPERS_MAX);
@@ -89,7 +92,7 @@ int helper_run(struct agent *a, const char *face, const char *arg, uint64_t dead
 	}
 	h->agent = a;
 	h->parts = 1;
-	buf_init(&h->out, TL_LIMIT_SFTP_PACKET);
+	buf_init(&h->out, TL_LIMIT_RPC_MESSAGE);
 	spec.fd[0] = -1;
 	spec.fd[1] = fds[1];
 	spec.fd[2] = 2;

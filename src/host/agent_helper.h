@@ -5,10 +5,13 @@
 
 #include "host/agent.h"
 
-/* Runs `towline-host FACE ARG`; done comes once, later, with everything it printed (borrowed), or
+#define HELPER_WORDS 6
+
+/* Runs `towline-host WORDS…` (the face and its arguments, NULL-terminated, at most HELPER_WORDS,
+ * borrowed); done comes once, later, with everything it printed (borrowed), or
  * TL_E_TIMEOUT, TL_E_INTERNAL (it failed). 0, or TL_E_AGAIN (too many at once), TL_E_NOMEM, exec
  * errors without a callback. */
-int helper_run(struct agent *a, const char *face, const char *arg, uint64_t deadline_ms,
+int helper_run(struct agent *a, const char *const *words, uint64_t deadline_ms,
 	       void (*done)(void *ctx, int rc, struct tl_bytes out), void *ctx, struct tl_err *err);
 
 #endif

@@ -17,6 +17,7 @@
 #include "wire/hold_frame.h"
 
 #define RESOLVE_MS 15000
+#define PORTS_MS   15000
 #define TERM_ID    8
 
 static void method_HOST_INFO(struct rpc_call *c)
@@ -47,24 +48,32 @@ static void method_HOST_INFO(struct rpc_call *c)
 
 /* ---- path/resolve ---- */
 
+/* {"ok":…} of a helper becomes the answer: false where it is something else. */
+static bool helper_answered(struct rpc_call *c, yyjson_val *root)
+{
+	yyjson_val *ok = json_get(root, "ok");
+	size_t n;
+	char *text = ok ? yyjson_val_write(ok, 0, &n) : NULL;
+
+	if (ok && text)
+		rpc_answer_text(c, bytes_of(text, n));
+	else if (ok)
+		rpc_failf(c, TL_E_NOMEM, "cannot do %s: out of memory", c->msg.method);
+	free(text);
+	return ok != NULL;
+}
+
 static void resolved(void *ctx, int rc, struct tl_bytes out)
 {
 	struct rpc_call *c = ctx;
 	struct tl_err err = {0};
 	yyjson_doc *doc = rc == 0 ? json_parse(out, NULL) : NULL;
-	yyjson_val *root = yyjson_doc_get_root(doc), *ok = json_get(root, "ok");
+	yyjson_val *root = yyjson_doc_get_root(doc);
 	const char *name = json_str(root, "error", NULL);
 	const struct tl_error_row *row = name ? err_row_by_name(name, strlen(name)) : NULL;
 
-	if (ok) {
-		size_t n;
-		char *text = yyjson_val_write(ok, 0, &n);
+	if (helper_answered(c, root)) {
 		yyjson_doc_free(doc);
-		if (text)
-			rpc_answer_text(c, bytes_of(text, n));
-		else
-			rpc_failf(c, TL_E_NOMEM, "cannot look at the path: out of memory");
-		free(text);
 		return;
 	}
 	if (row)
@@ -94,7 +103,38 @@ static void method_PATH_RESOLVE(struct rpc_call *c)
 			  TL_LIMIT_PATH - 1);
 		return;
 	}
-	if (helper_run(c->agent, "resolve", path, RESOLVE_MS, resolved, c, &err) != 0)
+	if (helper_run(c->agent, (const char *[]){"resolve", path, NULL}, RESOLVE_MS, resolved, c,
+		       &err) != 0)
+		rpc_fail(c, &err);
+}
+
+/* ---- ports/list ---- */
+
+static void ports_listed(void *ctx, int rc, struct tl_bytes out)
+{
+	struct rpc_call *c = ctx;
+	yyjson_doc *doc = rc == 0 ? json_parse(out, NULL) : NULL;
+
+	if (!helper_answered(c, yyjson_doc_get_root(doc))) {
+		if (rc == TL_E_TIMEOUT)
+			rpc_failf(c, rc, "cannot list the ports: the host did not answer in %d s",
+				  PORTS_MS / 1000);
+		else
+			rpc_failf(c, rc ? rc : TL_E_INTERNAL,
+				  "cannot list the ports: the helper failed");
+	}
+	yyjson_doc_free(doc);
+}
+
+static void method_PORTS_LIST(struct rpc_call *c)
+{
+	const char *forced = c->agent->forced_run_dir;
+	struct tl_err err = {0};
+
+	if (helper_run(
+		c->agent,
+		(const char *[]){"ports", "--once", forced ? "--run-dir" : NULL, forced, NULL},
+		PORTS_MS, ports_listed, c, &err) != 0)
 		rpc_fail(c, &err);
 }
 
@@ -284,11 +324,16 @@ static const struct {
 	const char *name;
 	method_fn *fn;
 } methods[] = {
-#define ROW_HOST(sym, name) {name, method_##sym},
-#define ROW_WATCH(sym, name)
-#define ROW_DAEMON(sym, name)
-#define ROW_CLIENT(sym, name)
-#define TL_METHOD(sym, name, side, kind, params, result, summary) ROW_##side(sym, name)
+/* notifications of side HOST go to the client */
+#define ROW_HOST_REQUEST(sym, name) {name, method_##sym},
+#define ROW_HOST_NOTIFICATION(sym, name)
+#define ROW_WATCH_REQUEST(sym, name)
+#define ROW_WATCH_NOTIFICATION(sym, name)
+#define ROW_PORTS_NOTIFICATION(sym, name)
+#define ROW_DAEMON_REQUEST(sym, name)
+#define ROW_CLIENT_REQUEST(sym, name)
+#define ROW_CLIENT_NOTIFICATION(sym, name)
+#define TL_METHOD(sym, name, side, kind, params, result, summary) ROW_##side##_##kind(sym, name)
 #include "proto/methods.def"
 #undef TL_METHOD
 };

@@ -229,7 +229,11 @@ int relay_open_child(struct agent_stream *s, const struct service *svc, yyjson_v
 {
 	/* the face is called like the service, but for sftp, which keeps its customary name */
 	const char *face = strcmp(svc->name, "sftp") == 0 ? "sftp-server" : svc->name;
-	char *argv[] = {(char *)(uintptr_t) "towline-host", (char *)(uintptr_t)face, NULL};
+	/* only this one looks for terminals by itself */
+	const char *forced = strcmp(face, "ports") == 0 ? s->link->agent->forced_run_dir : NULL;
+	char *argv[] = {(char *)(uintptr_t) "towline-host", (char *)(uintptr_t)face,
+			(char *)(uintptr_t)(forced ? "--run-dir" : NULL), (char *)(uintptr_t)forced,
+			NULL};
 	struct child_spec spec = {
 	    .file = "/proc/self/exe", .argv = argv, .new_group = true, .ctty = -1};
 	int fds[2], rc = socket_pair(fds);

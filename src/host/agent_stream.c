@@ -65,6 +65,12 @@ static int open_FORWARDED_TCPIP(struct agent_stream *s, const struct service *sv
 	return connect_open(s, svc, r, err);
 }
 
+static int open_PORTS(struct agent_stream *s, const struct service *svc, yyjson_val *r,
+		      struct tl_err *err)
+{
+	return relay_open_child(s, svc, r, err);
+}
+
 static const struct service services[] = {
 #define TL_STREAM(sym, name, cls, nature, summary) {name, SESSION_##cls, open_##sym},
 #include "proto/streams.def"
