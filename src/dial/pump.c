@@ -4,6 +4,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+void pump_user_event(const struct session_event *ev)
+{
+	struct pump_user *u = ev->user;
+
+	if (u)
+		u->event(u, ev);
+}
+
 static void pump_tick(void *ctx)
 {
 	struct pump *p = ctx;

@@ -11,6 +11,15 @@
 
 struct pump;
 
+/* The user of a stream (session_stream_set_user) where streams of several kinds share a session:
+ * first member of the one it is for. */
+struct pump_user {
+	void (*event)(struct pump_user *u, const struct session_event *ev);
+};
+
+/* Hands an event of a stream to its user, when it has one. */
+void pump_user_event(const struct session_event *ev);
+
 /* One transport: outlives its pump_unbind until the loop has closed the descriptors. */
 struct pump_conn {
 	struct io io;

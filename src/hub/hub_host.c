@@ -353,8 +353,8 @@ static void on_session_event(void *ctx, struct session_event *ev)
 	case SESSION_EV_CLOSED:
 		if (ev->user == hh)
 			rpc_event(hh, ev);
-		else if (ev->user)
-			relay_event(ev->user, ev);
+		else
+			pump_user_event(ev);
 		break;
 	case SESSION_EV_NONE:
 		break;

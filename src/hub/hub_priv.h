@@ -146,7 +146,8 @@ void rpc_client_gone(struct hub_client *c);
 /* hub_relay.c: stream/open */
 enum relay_state { RELAY_OPENING, RELAY_RUNNING, RELAY_DEAD };
 struct hub_relay {
-	struct list node; /* host's relays */
+	struct pump_user user; /* of its stream */
+	struct list node;      /* host's relays */
 	struct hub_host *host;
 	struct hub_client *client; /* NULL: gone */
 	struct session_stream *stream;
@@ -158,7 +159,6 @@ struct hub_relay {
 };
 void relay_open(struct hub_client *c, struct hub_host *hh, const char *id, yyjson_val *open);
 void relay_open_userdata(struct hub_client *c, const char *id);
-void relay_event(struct hub_relay *r, struct session_event *ev);
 /* The session was lost for good: every stream of it breaks. */
 void relay_break_all(struct hub_host *hh, int error);
 size_t relay_client_data(struct hub_client *c, struct tl_bytes in);

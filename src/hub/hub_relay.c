@@ -30,6 +30,8 @@ static void relay_free(struct hub_relay *r)
 	free(r);
 }
 
+static void relay_event(struct pump_user *u, const struct session_event *ev);
+
 static struct hub_relay *relay_new(struct hub_client *c, const char *id)
 {
 	struct hub_relay *r = calloc(1, sizeof(*r));
@@ -37,6 +39,7 @@ static struct hub_relay *relay_new(struct hub_client *c, const char *id)
 	if (!r)
 		return NULL;
 	list_init(&r->node);
+	r->user.event = relay_event;
 	r->id = str_dup(id);
 	r->client = c;
 	c->relay = r;
@@ -69,7 +72,7 @@ void relay_open(struct hub_client *c, struct hub_host *hh, const char *id, yyjso
 	}
 	r->host = hh;
 	list_add_tail(&hh->relays, &r->node);
-	session_stream_set_user(r->stream, r);
+	session_stream_set_user(r->stream, &r->user);
 	/* a fresh stream has a whole window: the line fits */
 	line[n] = '\n';
 	session_write(r->stream, bytes_of(line, n + 1));
@@ -159,8 +162,10 @@ static void take_answer(struct hub_relay *r)
 	yyjson_doc_free(doc);
 }
 
-void relay_event(struct hub_relay *r, struct session_event *ev)
+static void relay_event(struct pump_user *u, const struct session_event *ev)
 {
+	struct hub_relay *r = (struct hub_relay *)(void *)u;
+
 	if (ev->type == SESSION_EV_CLOSED) {
 		stream_over(r, ev->error);
 		return;

@@ -62,6 +62,9 @@ static void io_polled(uv_poll_t *p, int status, int events)
 		events = is_write ? UV_WRITABLE
 				  : (io->want_read ? UV_READABLE : 0) |
 					(io->want_write && io->same ? UV_WRITABLE : 0);
+	/* a reset of a connection on which nothing else is wanted */
+	if (status < 0 && !events && !is_write)
+		events = UV_PRIORITIZED;
 	if ((events & UV_PRIORITIZED) && io->on_hangup && io->open) {
 		void (*fn)(void *) = io->on_hangup;
 		io_watch_hangup(io, NULL);
