@@ -98,6 +98,25 @@ static int argv_pairs(struct strv *ret, const char *flag, const char *const *val
 	return rc;
 }
 
+/* What says which host is meant, and how it is reached. */
+static int argv_whom(struct strv *ret, const struct dial_target *t)
+{
+	int rc = 0, port;
+	char *host = split_port(t->host, &port);
+
+	if (!host)
+		return TL_E_NOMEM;
+	port = t->port ? t->port : port;
+	if (port) {
+		rc = strv_add(ret, "-p");
+		rc = rc ? rc : strv_addf(ret, "%d", port);
+	}
+	rc = rc ? rc : strv_add(ret, "--");
+	rc = rc ? rc : strv_add(ret, host);
+	free(host);
+	return rc;
+}
+
 static int argv_ssh(struct strv *ret, const struct dial_target *t, const char *ssh_path,
 		    const char *command)
 {
@@ -105,25 +124,18 @@ static int argv_ssh(struct strv *ret, const struct dial_target *t, const char *s
 	 * master connection of the user is used (it saves a login), but we never become one: ending
 	 * us would end the sessions in it.
 	 * No ServerAlive: the link has its own PING, with a dead-line that follows sleep. */
-	static const char *const fixed[] = {"-T",
-					    "-e",
-					    "none",
-					    "-o",
-					    "RemoteCommand=none",
-					    "-o",
-					    "RequestTTY=no",
-					    "-o",
-					    "PermitLocalCommand=no",
-					    "-o",
-					    "ControlMaster=no"};
+	static const char *const fixed[] = {"-T", "-e", "none", "-o", "RemoteCommand=none", "-o",
+					    "RequestTTY=no", "-o", "PermitLocalCommand=no", "-o",
+					    "ControlMaster=no",
+					    /* ours go through the link: ports.md */
+					    "-o", "ClearAllForwardings=yes"};
 	/* after a loss the user's master is most likely as dead as the connection was */
 	static const char *const alone[] = {"ControlPath=none", NULL};
 	/* behind the user's options, before the configuration: without its words no failure of ssh
 	 * can be explained */
 	static const char *const words[] = {"LogLevel=INFO", NULL};
 	const char *const config[] = {t->config_file, NULL};
-	int rc = strv_add(ret, ssh_path), port;
-	char *host;
+	int rc = strv_add(ret, ssh_path);
 
 	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]) && !rc; i++)
 		rc = strv_add(ret, fixed[i]);
@@ -132,17 +144,7 @@ static int argv_ssh(struct strv *ret, const struct dial_target *t, const char *s
 	rc = rc ? rc : argv_pairs(ret, "-i", t->identities);
 	rc = rc ? rc : argv_pairs(ret, "-o", t->options);
 	rc = rc ? rc : argv_pairs(ret, "-o", words);
-	host = split_port(t->host, &port);
-	if (!host)
-		return TL_E_NOMEM;
-	port = t->port ? t->port : port;
-	if (port && !rc) {
-		rc = strv_add(ret, "-p");
-		rc = rc ? rc : strv_addf(ret, "%d", port);
-	}
-	rc = rc ? rc : strv_add(ret, "--");
-	rc = rc ? rc : strv_add(ret, host);
-	free(host);
+	rc = rc ? rc : argv_whom(ret, t);
 	return rc ? rc : strv_add(ret, command);
 }
 
@@ -166,6 +168,23 @@ int args_argv(struct strv *ret, const struct dial_target *t, const char *ssh_pat
 	if (rc)
 		err_set(err, rc, "cannot connect to %.100s: %s", t->host, err_row(rc)->what);
 	return rc;
+}
+
+int args_query(struct strv *ret, const struct dial_target *t, const char *ssh_path,
+	       struct tl_err *err)
+{
+	const char *const config[] = {t->config_file, NULL};
+	int rc = t->kind == DIAL_SSH ? host_check(t->host, err) : TL_E_INVAL;
+
+	if (rc)
+		return rc;
+	rc = strv_add(ret, ssh_path ? ssh_path : "ssh");
+	rc = rc ? rc : strv_add(ret, "-G");
+	rc = rc ? rc : argv_pairs(ret, "-F", config);
+	rc = rc ? rc : argv_pairs(ret, "-o", t->options);
+	rc = rc ? rc : argv_whom(ret, t);
+	return rc ? err_set(err, rc, "cannot ask ssh about %.100s: %s", t->host, err_row(rc)->what)
+		  : 0;
 }
 
 int args_envp(struct strv *ret, const char *askpass_path, const char *socket_path,

@@ -12,6 +12,9 @@
  * TL_E_INVAL (the host is not one), TL_E_NOMEM. */
 int args_argv(struct strv *ret, const struct dial_target *t, const char *ssh_path,
 	      const char *command, struct tl_err *err);
+/* argv of `ssh -G` for the same host with the same options. */
+int args_query(struct strv *ret, const struct dial_target *t, const char *ssh_path,
+	       struct tl_err *err);
 /* Our environment, with ssh's questions sent to askpass_path over the socket (NULL: as it is); no
  * secret in it. */
 int args_envp(struct strv *ret, const char *askpass_path, const char *socket_path,

@@ -79,19 +79,24 @@ bool client_subscribed(const struct hub_client *c, const char *host)
 	return false;
 }
 
-void hub_notify_host(struct hub_host *hh, const char *method, yyjson_mut_doc *params)
+void hub_notify_name(struct hub *h, const char *host, const char *method, yyjson_mut_doc *params)
 {
 	struct buf b;
 
 	buf_init(&b, TL_LIMIT_RPC_MESSAGE);
 	if (json_write(&b, params) == 0)
-		LIST_FOREACH_SAFE (it, &hh->hub->clients) {
+		LIST_FOREACH_SAFE (it, &h->clients) {
 			struct hub_client *c = list_entry(it, struct hub_client, node);
-			if (client_subscribed(c, hh->name))
+			if (client_subscribed(c, host))
 				client_notify(c, method, buf_data(&b));
 		}
 	buf_fini(&b);
 	yyjson_mut_doc_free(params);
+}
+
+void hub_notify_host(struct hub_host *hh, const char *method, yyjson_mut_doc *params)
+{
+	hub_notify_name(hh->hub, hh->name, method, params);
 }
 
 static struct hub_client *client_of(struct hub *h, struct edge_client *e)
@@ -137,6 +142,8 @@ static void on_gone(void *ctx, struct edge_client *e)
 	list_del(&c->node);
 	relay_client_gone(c);
 	rpc_client_gone(c);
+	if (h->forwards)
+		forward_client_gone(c);
 	LIST_FOREACH_SAFE (it, &h->hosts)
 		host_client_gone(list_entry(it, struct hub_host, node), c);
 	strv_fini(&c->subscribed);
@@ -189,6 +196,8 @@ int hub_new(struct loop *l, const struct hub_config *cfg, void (*stop)(void *ctx
 	list_init(&h->hosts);
 	list_init(&h->clients);
 	rc = store_token(h, err);
+	if (rc == 0 && forwards_open(h) != 0)
+		rc = err_set(err, TL_E_NOMEM, "cannot start: out of memory");
 	if (rc)
 		goto fail;
 	ec = (struct edge_config){.ui_dir = cfg->ui_dir,
@@ -216,9 +225,12 @@ int hub_new(struct loop *l, const struct hub_config *cfg, void (*stop)(void *ctx
 		goto fail;
 	if (!fixed)
 		store_save_ports(h);
+	forwards_restore(h);
 	*ret = h;
 	return 0;
 fail:
+	if (h->forwards)
+		forwards_close(h);
 	free(h);
 	return rc;
 }
@@ -250,5 +262,6 @@ void hub_close(struct hub *h, void (*on_closed)(void *ctx), void *ctx)
 		host_disconnect(hh, NULL);
 		host_free(hh);
 	}
+	forwards_close(h);
 	edge_close(h->edge, edge_gone, h);
 }

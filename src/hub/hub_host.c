@@ -89,6 +89,7 @@ void host_set_phase(struct hub_host *hh, enum host_phase phase, const struct tl_
 	}
 	hh->phase = phase;
 	notify_state(hh);
+	forward_host_phase(hh);
 }
 
 void host_answer_waiters(struct hub_host *hh, const struct tl_err *e)
@@ -128,7 +129,8 @@ void host_client_gone(struct hub_host *hh, struct hub_client *c)
 	prompt_route(hh);
 	/* the only one who wanted a connection that is not there yet went away: stop asking the
 	 * host */
-	if (hh->phase == HOST_CONNECTING && list_empty(&hh->waiters) && !hh->session) {
+	if (hh->phase == HOST_CONNECTING && list_empty(&hh->waiters) && !hh->session &&
+	    hh->conns.count == 0) {
 		struct tl_err e;
 		bool watched = false;
 		LIST_FOREACH (it3, &hh->hub->clients)
@@ -151,6 +153,7 @@ static void session_drop(struct hub_host *hh, int error)
 	err_set(&e, error, "the link to %s was lost", hh->name);
 	rpc_close(hh, &e);
 	relay_break_all(hh, error);
+	forward_session_lost(hh, &e);
 	pump_detach(&hh->pump);
 	session_free(hh->session);
 	hh->session = NULL;
@@ -479,6 +482,7 @@ static struct hub_host *host_new(struct hub *h, const char *name)
 	list_init(&hh->relays);
 	random_bytes(&hh->backoff.seed, sizeof(hh->backoff.seed));
 	pump_init(&hh->pump, h->loop, on_session_event, on_pump_lost, hh);
+	conn_relays_init(&hh->conns, &hh->pump);
 	timer_init(h->loop, &hh->retry, retry_fired, hh);
 	list_add_tail(&h->hosts, &hh->node);
 	return hh;
@@ -569,10 +573,12 @@ void host_free(struct hub_host *hh)
 	if (hh->closing)
 		return;
 	hh->closing = true;
+	forward_config_cancel(hh);
 	err_set(&e, TL_E_CLOSED, "the connection to %s was closed", hh->name);
 	session_drop(hh, TL_E_CLOSED);
 	stop_attempt(hh);
 	host_answer_waiters(hh, &e);
+	conn_relays_end(&hh->conns, &e);
 	list_del(&hh->node);
 	pump_close(&hh->pump, pump_is_closed);
 }

@@ -13,14 +13,6 @@
 #define LOG_TAIL_BYTES 524288
 #define LOG_TAIL_LINES 200
 
-/* A request on its way; id is raw JSON text, owned by the dispatcher. */
-struct call {
-	struct hub_client *c;
-	struct hub *h;
-	const char *id;
-	yyjson_val *params;
-};
-
 static void fail(struct call *k, int code, const char *text)
 {
 	struct tl_err e;
@@ -132,6 +124,7 @@ static void m_host_close(struct call *k)
 	if (!hh)
 		return;
 	err_set(&e, TL_E_CLOSED, "the connection to %s was closed", hh->name);
+	forward_host_closed(k->h, hh->name);
 	host_disconnect(hh, &e);
 	host_free(hh);
 	client_reply(k->c, k->id, NULL);
@@ -472,6 +465,10 @@ static const struct {
     {"daemon/stop", m_daemon_stop},
     {"daemon/log", m_daemon_log},
     {"stream/open", m_stream_open},
+    {"forward/add", m_forward_add},
+    {"forward/remove", m_forward_remove},
+    {"forward/list", m_forward_list},
+    {"forward/update", m_forward_update},
 };
 
 void method_dispatch(struct hub_client *c, const struct jsonrpc_msg *m)
@@ -484,6 +481,7 @@ void method_dispatch(struct hub_client *c, const struct jsonrpc_msg *m)
 		edge_client_close(c->edge, TL_E_NOMEM);
 		return;
 	}
+	c->used = ++c->hub->uses;
 	k.id = id;
 	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
 		if (strcmp(methods[i].name, m->method) == 0) {

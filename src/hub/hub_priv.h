@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "base/list.h"
 #include "base/str.h"
+#include "dial/conn_relay.h"
 #include "dial/dial.h"
 #include "edge/edge.h"
 #include "hub/hub.h"
@@ -41,12 +42,15 @@ struct hub_host {
 	struct pump pump;
 	struct backoff backoff;
 	struct loop_timer retry;
-	struct tl_err last;  /* why it is not connected */
-	char *info;          /* HostInfo as JSON text */
-	struct list waiters; /* host/connect requests not answered yet: struct host_waiter */
-	struct list prompts; /* struct host_prompt */
-	struct list relays;  /* struct hub_relay */
-	struct hub_rpc *rpc; /* the agent's rpc stream, while there is a session */
+	struct tl_err last;       /* why it is not connected */
+	char *info;               /* HostInfo as JSON text */
+	struct list waiters;      /* host/connect requests not answered yet: struct host_waiter */
+	struct list prompts;      /* struct host_prompt */
+	struct list relays;       /* struct hub_relay */
+	struct hub_rpc *rpc;      /* the agent's rpc stream, while there is a session */
+	struct conn_relays conns; /* connections of forwards */
+	struct ssh_forwards_query *config_query; /* reads the forwards of the ssh configuration */
+	bool config_done;                        /* or has read them */
 	bool closing, was_connected;
 };
 
@@ -76,6 +80,7 @@ struct hub_client {
 	struct strv subscribed;  /* host names */
 	struct hub_relay *relay; /* in stream mode */
 	struct list calls;       /* struct hub_call waiting for this client's sake (hub_rpc.c) */
+	uint64_t used;           /* grows with every request of any client: who was used last */
 };
 
 struct hub {
@@ -83,6 +88,8 @@ struct hub {
 	struct hub_config cfg;
 	struct edge *edge;
 	struct list hosts, clients;
+	struct hub_forwards *forwards; /* NULL once they are closed */
+	uint64_t uses;                 /* see hub_client.used */
 	int64_t next_id;
 	char token[33];
 	uint64_t started_ms;
@@ -166,6 +173,33 @@ void relay_client_eof(struct hub_client *c);
 void relay_client_writable(struct hub_client *c);
 void relay_client_gone(struct hub_client *c);
 
+/* hub_forward.c and its parts: what the rest of the room tells the forwards */
+int forwards_open(struct hub *h);
+/* Those of last time. */
+void forwards_restore(struct hub *h);
+void forwards_close(struct hub *h);
+/* Its phase has changed. */
+void forward_host_phase(struct hub_host *hh);
+/* Its session, with all streams, is lost for good. */
+void forward_session_lost(struct hub_host *hh, const struct tl_err *why);
+/* A person closed it: nothing brings it back by itself. */
+void forward_host_closed(struct hub *h, const char *host);
+/* Its record goes. */
+void forward_config_cancel(struct hub_host *hh);
+void forward_client_gone(struct hub_client *c);
+
+/* A request on its way; id is raw JSON text, owned by the dispatcher. */
+struct call {
+	struct hub_client *c;
+	struct hub *h;
+	const char *id;
+	yyjson_val *params;
+};
+void m_forward_add(struct call *k);
+void m_forward_remove(struct call *k);
+void m_forward_list(struct call *k);
+void m_forward_update(struct call *k);
+
 /* hub_methods.c */
 void method_dispatch(struct hub_client *c, const struct jsonrpc_msg *m);
 
@@ -173,6 +207,9 @@ void method_dispatch(struct hub_client *c, const struct jsonrpc_msg *m);
 int store_token(struct hub *h, struct tl_err *err);
 void store_ports(struct hub *h, int *ret_port, int *ret_frame_port);
 void store_save_ports(struct hub *h);
+/* A small file of the state folder: malloc'ed text, or NULL. */
+char *store_read(struct hub *h, const char *file);
+int store_write(struct hub *h, const char *file, struct tl_bytes b, struct tl_err *err);
 /* Options remembered for a host as JSON text (malloc'ed), or NULL. */
 char *store_host_options(struct hub *h, const char *name);
 void store_save_host(struct hub_host *hh);
@@ -186,6 +223,8 @@ void client_reply_text(struct hub_client *c, const char *id, struct tl_bytes res
 void client_notify(struct hub_client *c, const char *method, struct tl_bytes params);
 /* To every client that subscribed to the host. */
 void hub_notify_host(struct hub_host *hh, const char *method, yyjson_mut_doc *params);
+/* The same by name, for a host that may have no record. */
+void hub_notify_name(struct hub *h, const char *host, const char *method, yyjson_mut_doc *params);
 bool client_subscribed(const struct hub_client *c, const char *host);
 /* The request id as raw JSON text, malloc'ed. */
 char *id_text(yyjson_val *id);

@@ -15,8 +15,7 @@ static char *store_path(struct hub *h, const char *file)
 	return str_fmt("%s/%s", h->cfg.state_dir, file);
 }
 
-/* Whole small file as malloc'ed text, or NULL. */
-static char *store_read(struct hub *h, const char *file)
+char *store_read(struct hub *h, const char *file)
 {
 	char *path = store_path(h, file), *text = NULL;
 	struct buf b;
@@ -29,7 +28,7 @@ static char *store_read(struct hub *h, const char *file)
 	return text;
 }
 
-static int store_write(struct hub *h, const char *file, struct tl_bytes b, struct tl_err *err)
+int store_write(struct hub *h, const char *file, struct tl_bytes b, struct tl_err *err)
 {
 	char *path = store_path(h, file);
 	int rc = path ? fs_write_atomic(path, b.p, b.n, 0600, err) : TL_E_NOMEM;

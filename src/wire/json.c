@@ -42,17 +42,32 @@ bool json_bool(yyjson_val *obj, const char *key, bool dflt)
 	return yyjson_is_bool(v) ? yyjson_get_bool(v) : dflt;
 }
 
-yyjson_doc *json_parse(struct tl_bytes in, struct tl_err *err)
+static yyjson_doc *parse(struct tl_bytes in, yyjson_read_flag flags, struct tl_err *err)
 {
 	yyjson_read_err e;
 	/* without the INSITU flag the input is only read */
-	yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)in.p, in.n, 0, NULL, &e);
+	yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)in.p, in.n, flags, NULL, &e);
 
 	if (!doc)
 		err_set(err,
 			e.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION ? TL_E_NOMEM : TL_E_PROTO,
 			"not valid JSON at byte %zu: %s", e.pos, e.msg);
 	return doc;
+}
+
+yyjson_doc *json_parse(struct tl_bytes in, struct tl_err *err)
+{
+	return parse(in, 0, err);
+}
+
+yyjson_doc *json_parse_relaxed(struct tl_bytes in, struct tl_err *err)
+{
+	static const uint8_t mark[] = {0xef, 0xbb, 0xbf};
+
+	/* editors put a byte order mark in front now and then */
+	if (in.n >= sizeof(mark) && memcmp(in.p, mark, sizeof(mark)) == 0)
+		in = bytes_of(in.p + sizeof(mark), in.n - sizeof(mark));
+	return parse(in, YYJSON_READ_ALLOW_COMMENTS | YYJSON_READ_ALLOW_TRAILING_COMMAS, err);
 }
 
 int json_write(struct buf *out, yyjson_mut_doc *doc)

@@ -19,6 +19,8 @@ bool json_bool(yyjson_val *obj, const char *key, bool dflt);
 yyjson_val *json_get(yyjson_val *obj, const char *key);
 /* Parses exactly one document; NULL: not JSON (err names the place). Free with yyjson_doc_free. */
 yyjson_doc *json_parse(struct tl_bytes in, struct tl_err *err);
+/* The same for files that people write: comments and trailing commas are fine. */
+yyjson_doc *json_parse_relaxed(struct tl_bytes in, struct tl_err *err);
 /* Appends the document as compact JSON. 0, TL_E_LIMIT, TL_E_NOMEM. */
 int json_write(struct buf *out, yyjson_mut_doc *doc);
 /* Adds strings that may not be UTF-8 (paths): invalid bytes become U+FFFD. */

@@ -123,6 +123,8 @@ export const LIMITS = {
   EXEC_DRAIN_MS: 200, // ms: silence after which a background process no longer keeps the output of an ended command open
   TUNNEL_CONNECTIONS: 240, // connections: connections a tunnel carries at once; others wait to be accepted
   TUNNEL_PIECE: 131072, // bytes: held per direction of a tunnel's connection
+  FORWARDS: 256, // forwards: forwards of one daemon
+  FORWARD_CONNECTIONS: 216, // connections: connections that the forwards of one host carry at once; others wait to be accepted
   SOCKS_MS: 30000, // ms: time a SOCKS client has for its request
   TERM_LOG: 4194304, // bytes: log of one terminal
   TERM_FRAME: 16384, // bytes: payload of one hold frame

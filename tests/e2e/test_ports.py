@@ -1,0 +1,198 @@
+"""Forwards of the daemon with real applications on the host (rows E1 E4 E6 K2)."""
+# deadline: 600
+# parallel: ok
+import os
+import socket
+import socketserver
+import struct
+import sys
+import threading
+import unittest
+import urllib.request
+
+from harness import Daemon, RpcError, Sshd, find_processes, free_port, run, spawn, wait_for
+from harness.proc import wait_port
+
+
+class Echo:
+    """A TCP server of ours on the host (which is this machine): echoes until the end, then says so."""
+
+    def __init__(self, family=socket.AF_INET, address="127.0.0.1", path=None):
+        server = self
+        self.seen = []
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self):
+                server.seen.append(self.request)
+                while True:
+                    try:
+                        b = self.request.recv(65536)
+                    except OSError:
+                        return
+                    if not b:
+                        break
+                    self.request.sendall(b)
+                self.request.sendall(b"<end>")
+
+        base = socketserver.ThreadingUnixStreamServer if path else socketserver.ThreadingTCPServer
+        kind = type("Server", (base,), {"address_family": socket.AF_UNIX if path else family, "daemon_threads": True,
+                                        "request_queue_size": 256, "block_on_close": False, "allow_reuse_address": True})
+        self.server = kind(path or (address, 0), Handler)
+        self.port = None if path else self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def talk(port, data=b"hello", host="127.0.0.1"):
+    """What an Echo answers through a local port."""
+    with socket.create_connection((host, port), timeout=60) as s:
+        s.sendall(data)
+        s.shutdown(socket.SHUT_WR)
+        out = b""
+        while True:
+            b = s.recv(65536)
+            if not b:
+                return out
+            out += b
+
+
+def listeners(pid):
+    """(address, port) of every TCP listener of a process, in the kernel's own words."""
+    inodes = set()
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            to = os.readlink(f"/proc/{pid}/fd/{fd}")
+        except OSError:
+            continue
+        if to.startswith("socket:["):
+            inodes.add(to[8:-1])
+    out = set()
+    for name in ("tcp", "tcp6"):
+        with open(f"/proc/{pid}/net/{name}") as f:
+            for line in list(f)[1:]:
+                w = line.split()
+                if w[3] == "0A" and w[9] in inodes:
+                    address, port = w[1].split(":")
+                    out.add((address, int(port, 16)))
+    return out
+
+
+LOOPBACK = {"0100007F", "00000000000000000000000001000000"}
+
+
+class Forwards(unittest.TestCase):
+    extra = ""
+    client_extra = ""
+    wire = False
+
+    def setUp(self):
+        self.host = Sshd(test=self, extra=self.extra, client_extra=self.client_extra, wire=self.wire)
+        self.local = Daemon(self.host, test=self)
+        self.local.towline("connect", self.host.alias)
+        self.client = self.local.client()
+
+    def add(self, **spec):
+        return self.client.call("forward/add", host=self.host.alias, **spec)
+
+    def forwards(self):
+        return self.client.call("forward/list", host=self.host.alias)["forwards"]
+
+    def echo(self, **kw):
+        e = Echo(**kw)
+        self.addCleanup(e.close)
+        return e
+
+
+class Local(Forwards):
+    def test_a_port_of_the_host_is_here_on_both_loopbacks_and_nowhere_else(self):
+        e = self.echo()
+        f = self.add(targetPort=e.port, localPort=0)
+        self.assertEqual((f["state"], f["kind"], f["targetHost"], f["source"]), ("listening", "local", "localhost", "user"))
+        self.assertEqual(talk(f["localPort"]), b"hello<end>")
+        self.assertEqual(talk(f["localPort"], host="::1"), b"hello<end>")
+        for address, port in listeners(self.local.pid()):
+            self.assertIn(address, LOOPBACK, port)
+        f = wait_for(lambda: [x for x in self.forwards() if x["connections"] == 0], what="the connections to end")[0]
+        self.assertEqual((f["bytesOut"], f["bytesIn"]), (10, 20))
+
+    def test_the_same_number_when_free_and_another_when_not(self):
+        e = self.echo()
+        f = self.add(targetPort=e.port)
+        self.assertNotEqual(f["localPort"], e.port)  # the host is this machine: its own number is taken
+        self.assertEqual(talk(f["localPort"]), b"hello<end>")
+        again = self.add(targetPort=e.port)
+        self.assertEqual(again["id"], f["id"])
+        with self.assertRaises(RpcError) as caught:
+            self.add(targetPort=e.port, localPort=e.port, requireLocalPort=True)
+        self.assertEqual(caught.exception.name, "local_port_taken")
+        free = free_port()
+        moved = self.client.call("forward/update", id=f["id"], localPort=free, requireLocalPort=True, label="web")
+        self.assertEqual((moved["localPort"], moved["label"], moved["id"]), (free, "web", f["id"]))
+        self.assertEqual(talk(free), b"hello<end>")
+        with self.assertRaises(ConnectionRefusedError):
+            talk(f["localPort"])
+
+    def test_a_refused_connection_is_a_reset_here(self):
+        f = self.add(targetPort=free_port(), localPort=0)
+        with self.assertRaises(ConnectionResetError):
+            talk(f["localPort"])
+
+    def test_removing_ends_listener_and_connections(self):
+        e = self.echo()
+        f = self.add(targetPort=e.port, localPort=0)
+        s = socket.create_connection(("127.0.0.1", f["localPort"]), timeout=60)
+        self.addCleanup(s.close)
+        s.sendall(b"x")
+        self.assertEqual(s.recv(1), b"x")
+        self.client.call("forward/remove", id=f["id"])
+        with self.assertRaises(ConnectionResetError):
+            s.recv(1)
+        with self.assertRaises(ConnectionRefusedError):
+            talk(f["localPort"])
+        self.assertEqual(self.forwards(), [])
+        with self.assertRaises(RpcError) as caught:
+            self.client.call("forward/remove", id=f["id"])
+        self.assertEqual(caught.exception.name, "no_forward")
+
+    def test_subscribers_hear_of_changes(self):
+        other = self.local.client()
+        other.call("host/subscribe", host=self.host.alias)
+        f = self.add(targetPort=7, localPort=0, label="seven")
+        got = other.note("forward/changed", match=lambda p: len(p["forwards"]) == 1)
+        self.assertEqual(got["forwards"][0]["label"], "seven")
+        self.client.call("forward/remove", id=f["id"])
+        other.note("forward/changed", match=lambda p: p["forwards"] == [])
+
+    def test_200_connections_at_once(self):
+        e = self.echo()
+        f = self.add(targetPort=e.port, localPort=0)
+        socks = [socket.create_connection(("127.0.0.1", f["localPort"]), timeout=120) for _ in range(200)]
+        for i, s in enumerate(socks):
+            s.sendall(struct.pack("!I", i) * 1000)
+        for i, s in enumerate(socks):
+            got = b""
+            while len(got) < 4000:
+                got += s.recv(4000 - len(got))
+            self.assertEqual(got, struct.pack("!I", i) * 1000)
+        self.assertEqual(self.forwards()[0]["connections"], 200)
+        for s in socks:
+            s.close()
+        wait_for(lambda: self.forwards()[0]["connections"] == 0, 60, "200 connections to end")
+
+    def test_what_is_wrong_is_said(self):
+        for spec, words in (({}, "targetPort"), ({"targetPort": 70000}, "not a port"), ({"kind": "x"}, "kind"),
+                            ({"kind": "remote"}, "localPort"), ({"targetPort": 1, "localAddress": "8.8.8.8"}, "address"),
+                            ({"targetPort": 1, "localAddress": "no\nname"}, "control character"),
+                            ({"targetPath": "/x", "localPath": "relative"}, "begins with /"),
+                            ({"kind": "socks", "targetPort": 1}, "no target"), ({"targetPort": 1, "protocol": "ftp"}, "protocol")):
+            with self.assertRaises(RpcError) as caught:
+                self.add(**spec)
+            self.assertIn(words, caught.exception.text, spec)
+        self.assertEqual(self.forwards(), [])
+
+
+if __name__ == "__main__":
+    unittest.main()
