@@ -9,6 +9,7 @@
 #include "host/exec.h"
 #include "host/forward.h"
 #include "host/hold.h"
+#include "host/ports.h"
 #include "host/probe.h"
 #include "host/resolve.h"
 #include "host/serve.h"
@@ -56,6 +57,7 @@ static const struct face {
     {"direct-streamlocal", direct_main, "the same to a unix socket"},
     {"tcpip-forward", listen_main, "listen for a stream (started by the agent)"},
     {"forwarded-tcpip", forwarded_main, "hand one accepted connection over (started by the agent)"},
+    {"ports", ports_main, "report listening ports as JSON-RPC on standard output"},
     {"probe", probe_main, "print facts about this host as JSON; touches nothing"},
     {"resolve", resolve_main, "print what a path is as JSON (used by the agent)"},
     {"--version", version, "print the version"},

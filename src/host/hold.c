@@ -395,6 +395,8 @@ static int hold_start(struct hold *h, struct tl_err *err)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGINT, SIG_IGN);
+	/* a daemon started here still belongs here, for whoever asks whose ports are whose */
+	child_adopt_orphans(&h->loop);
 	int rc = signal_watch(&h->loop, &h->on_term, SIGTERM, on_signal_term, h);
 	rc = rc ? rc : signal_watch(&h->loop, &h->on_usr1, SIGUSR1, on_signal_usr1, h);
 	if (rc)

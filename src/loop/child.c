@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -65,10 +66,31 @@ static void reap_all(struct loop *l)
 	}
 }
 
+/* What is not in our lists was adopted. true: one of ours has ended meanwhile, reap_all comes first
+ * again. */
+static bool reap_adopted(struct loop *l)
+{
+	siginfo_t info;
+
+	for (;;) {
+		memset(&info, 0, sizeof(info));
+		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == 0)
+			return false;
+		LIST_FOREACH (it, &l->children)
+			if (list_entry(it, struct child, node)->pid == info.si_pid)
+				return true;
+		waitpid(info.si_pid, NULL, WNOHANG);
+	}
+}
+
 static void reap(uv_signal_t *uv, int signo)
 {
+	struct loop *l = uv->data;
+
 	(void)signo;
-	reap_all(uv->data);
+	do
+		reap_all(l);
+	while (l->adopts && reap_adopted(l));
 }
 
 /* ---- guests: a descriptor for each child instead of the signal ---- */
@@ -153,6 +175,11 @@ void child_watches_fini(struct loop *l)
 {
 	LIST_FOREACH_SAFE (it, &l->watches)
 		watch_free(list_entry(it, struct watch, node));
+}
+
+void child_adopt_orphans(struct loop *l)
+{
+	l->adopts = prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0;
 }
 
 static int reaper_start(struct loop *l)

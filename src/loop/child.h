@@ -42,6 +42,9 @@ int child_spawn(struct loop *l, struct child *c, const struct child_spec *spec,
 int child_kill(struct child *c, int signo, bool group);
 /* Frees what watched the children of a guest loop; only for loop_fini. */
 void child_watches_fini(struct loop *l);
+/* From now on the orphans among our descendants become our children, whoever their parents were
+ * (PR_SET_CHILD_SUBREAPER), and the loop reaps them. On kernels without it nothing changes. */
+void child_adopt_orphans(struct loop *l);
 /* No on_exit any more; the process goes on and is still reaped. */
 void child_forget(struct child *c);
 

@@ -19,6 +19,7 @@ struct loop {
 	bool sigchld_on;
 	bool guest; /* set after loop_init: a thread of somebody's program. Children are watched one
 		       by one, and the program's own SIGCHLD is not touched */
+	bool adopts;          /* takes in orphans: reaps what it never started */
 	struct list watches;  /* of guests, for their children */
 	struct list children; /* of struct child.node: running ones */
 	struct list orphans;  /* forgotten ones, still to be reaped */

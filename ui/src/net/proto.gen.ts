@@ -147,6 +147,15 @@ export const LIMITS = {
   HOST_NAME: 512, // bytes: a host as the user wrote it
   HOSTS: 64, // hosts: hosts one daemon holds sessions to
   PATH: 4096, // bytes: a path
+  PORTS: 1024, // listeners: listeners of a host that are told, those of the user's terminals first
+  PORTS_SEEN: 65536, // listeners: listeners of a host that are looked at
+  PORTS_PROCESSES: 16384, // processes: processes of the user's terminals that are looked at
+  PORTS_LOOK_MS: 400, // ms: between looks for new listeners while something could begin to listen
+  PORTS_GAP_MS: 200, // ms: least time between looks while terminals move
+  PORTS_OTHERS_MS: 5000, // ms: between reports when only other people's listeners changed
+  URL: 4096, // bytes: an address that a program on the host wants opened
+  URL_BURST: 5, // pages: pages a host may ask to open at once
+  URL_MS: 2000, // ms: after which a host may ask for one more page
 } as const
 
 /* what a stream can carry: proto/streams.def */
