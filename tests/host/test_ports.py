@@ -112,7 +112,7 @@ class Owned(Base):
         p.until_owned(port)
 
     def test_the_program_of_the_terminal_itself(self):
-        h = self.new_hold(shell=sys.executable, args=[LISTENER, "tcp", "127.0.0.1", "1"])
+        h = self.new_hold(shell="/usr/bin/env", args=[sys.executable, LISTENER, "tcp", "127.0.0.1", "1"])
         v = h.view()
         v.until("PORTS ")
         port = int(v.until(" .").split()[0])
@@ -139,8 +139,7 @@ class Owned(Base):
 
     def test_strange_names(self):
         p = self.ports()
-        odd = os.path.join(self.hold.dir, "a ) S 1\n\xff(b")
-        os.symlink(sys.executable, odd.encode("latin-1"))
+        os.symlink(sys.executable, os.path.join(self.hold.dir, "a ) S 1\n(b"))
         v = self.hold.view()
         v.type("cd %s; command ./a*b %s tcp 127.0.0.1 1\n" % (shlex.quote(self.hold.dir), LISTENER))
         v.until("PORTS ")
@@ -370,7 +369,8 @@ class Agent(unittest.TestCase):
         port = socket.create_server(("127.0.0.1", 0))
         number = port.getsockname()[1]
         port.close()
-        term = rpc.call("term/create", cwd="/", shell=sys.executable, args=["-m", "http.server", str(number)])
+        term = rpc.call("term/create", cwd="/", shell="/usr/bin/env",
+                        args=[sys.executable, "-m", "http.server", str(number)])
         info = self.until_owned(s, number)
         self.assertEqual(info["term"], term["id"])
         answer = rpc.call("ports/list")
