@@ -241,6 +241,11 @@ int api_client_wait(struct api_client *c, int timeout_ms, struct tl_err *err)
 	}
 }
 
+int api_client_fd(const struct api_client *c)
+{
+	return c->fd;
+}
+
 /* The daemon may be an older one that still runs after an update. */
 static int check_version(const char *theirs, struct tl_err *err)
 {

@@ -38,6 +38,9 @@ int api_client_call(struct api_client *c, const char *method, yyjson_mut_doc *pa
 void api_client_limit(struct api_client *c, int timeout_ms);
 /* Waits for notifications only, at most timeout_ms (-1: for ever). 0, TL_E_TIMEOUT, TL_E_CLOSED. */
 int api_client_wait(struct api_client *c, int timeout_ms, struct tl_err *err);
+/* For poll: readable when api_client_wait may have something to do. It may also have it without:
+ * wait with 0 until TL_E_TIMEOUT first. */
+int api_client_fd(const struct api_client *c);
 /* host/connect with the options of the command line; ret_host: canonical name (malloc'ed). */
 struct api_host_options {
 	const char *config_file;       /* -F */

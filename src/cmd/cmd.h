@@ -58,6 +58,10 @@ CMD_DECLARE(upload);
 CMD_DECLARE(download);
 CMD_DECLARE(exec);
 CMD_DECLARE(tunnel);
+CMD_DECLARE(ports);
+CMD_DECLARE(forward);
+CMD_DECLARE(unforward);
+CMD_DECLARE(socks);
 CMD_DECLARE(info);
 CMD_DECLARE(key);
 
