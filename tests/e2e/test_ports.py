@@ -1,6 +1,7 @@
 """Forwards of the daemon with real applications on the host (rows E1 E4 E6 K2)."""
 # deadline: 600
 # parallel: ok
+import json
 import os
 import socket
 import socketserver
@@ -192,6 +193,73 @@ class Local(Forwards):
                 self.add(**spec)
             self.assertIn(words, caught.exception.text, spec)
         self.assertEqual(self.forwards(), [])
+
+
+class Commands(Forwards):
+    def towline(self, *argv, **kw):
+        return self.local.towline(*argv, **kw)
+
+    def test_forward_prints_where_it_listens_and_unforward_ends_it(self):
+        e = self.echo()
+        out = self.towline("forward", self.host.alias, e.port, "--label", "echo").stdout
+        here, arrow, there = out.split(" ", 2)
+        self.assertEqual((arrow, there), ("->", f"localhost:{e.port} on {self.host.alias}\n"))
+        port = int(here.split(":")[1])
+        self.assertEqual(talk(port), b"hello<end>")
+        table = self.towline("forward", self.host.alias).stdout
+        self.assertRegex(table, rf"(?m)^f\w+ +local +localhost:{port} +localhost:{e.port} +listening +echo$")
+        self.assertEqual(json.loads(self.towline("forward", "--json", self.host.alias).stdout)["forwards"][0]["localPort"], port)
+        free = free_port()
+        out = self.towline("forward", "--json", self.host.alias, f"{free}:127.0.0.1:{e.port}").stdout
+        self.assertEqual(json.loads(out)["localPort"], free)
+        self.assertEqual(self.towline("unforward", self.host.alias, port).stdout, "ended\n")
+        with self.assertRaises(ConnectionRefusedError):
+            talk(port)
+        r = self.towline("unforward", self.host.alias, port, check=False)
+        self.assertEqual((r.returncode, r.stdout), (20, ""))
+        self.assertIn(f"See `towline forward HOST`", r.stderr)
+        self.towline("unforward", self.host.alias, "--all")
+        self.assertEqual(self.towline("forward", self.host.alias).stdout, "no forwards\n")
+
+    def test_what_is_written_wrong_is_said_before_anything_is_done(self):
+        for word, text in (("1:2:3:4:5", "too many colons"), ("a::1", "empty"), ("host:x", "neither with a port"), ("[::1:80", "]"),
+                           ("70000:a:1", "where it shall listen"), ("0", "neither with a port")):
+            r = self.towline("forward", self.host.alias, "8080", word, check=False)
+            self.assertEqual(r.returncode, 2, word)
+            self.assertIn(text, r.stderr, word)
+        self.assertEqual(self.forwards(), [])
+
+    def test_a_taken_port_is_said_with_the_next_step(self):
+        e = self.echo()
+        r = self.towline("forward", self.host.alias, f"{e.port}:localhost:{e.port}", check=False)
+        self.assertEqual(r.returncode, 81)
+        self.assertIn(f"port {e.port} of this machine: another program does", r.stderr)
+        self.assertIn("Choose another local port", r.stderr)
+
+    def test_socks_carries_names_and_refusals(self):
+        e = self.echo()
+        out = self.towline("socks", self.host.alias).stdout
+        self.assertRegex(out, r"^socks5h://localhost:\d+\n$")
+        port = int(out.rsplit(":", 1)[1])
+        self.assertEqual(self.towline("socks", self.host.alias).stdout, out)  # there is one already
+        for name in ("127.0.0.1", "localhost"):
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as s:
+                # everything at once: a client need not wait for the answers
+                s.sendall(b"\5\1\0" + b"\5\1\0\3" + bytes([len(name)]) + name.encode() + struct.pack("!H", e.port) + b"early")
+                s.shutdown(socket.SHUT_WR)
+                got = b""
+                while more := s.recv(65536):
+                    got += more
+                self.assertEqual(got, b"\5\0" + b"\5\0\0\1" + bytes(6) + b"early<end>")
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as s:
+            s.sendall(b"\5\1\0" + b"\5\1\0\1" + socket.inet_aton("127.0.0.1") + struct.pack("!H", free_port()))
+            got = b""
+            while more := s.recv(100):
+                got += more
+            self.assertEqual(got[:4], b"\5\0\5\5")  # connection refused
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as s:
+            s.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            self.assertEqual(s.recv(100), b"")
 
 
 if __name__ == "__main__":

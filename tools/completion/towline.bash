@@ -49,7 +49,7 @@ _towline_target() {
 }
 
 _towline() {
-	local commands='open shell ls cat get put upload download rm exec tunnel info key connect status close stop log version help'
+	local commands='open shell ls cat get put upload download rm exec tunnel ports forward unforward socks info key connect status close stop log version help'
 	local cur prev words=() cword i command= _towline_config= whole
 	cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	# the word as typed: HOST : PATH are three words for bash where : breaks words
@@ -70,7 +70,7 @@ _towline() {
 		compopt -o filenames
 		return
 		;;
-	-o | -p | -n | --attach | --name) return ;;
+	-o | -p | -n | --attach | --name | --label) return ;;
 	esac
 	if [[ $cur == -* ]]; then
 		local own=
@@ -83,6 +83,9 @@ _towline() {
 		upload | download) own='-t -L -n --times --follow --no-overwrite --resume --verify' ;;
 		exec) own='-c -e -t -n --script --cwd --tty --no-stdin --timeout --capture' ;;
 		tunnel) own='-R --reverse --socks --once' ;;
+		ports) own='--watch' ;;
+		forward) own='-R --reverse --lend-internet --label' ;;
+		unforward) own='--all' ;;
 		key) own='-t -C --type --comment --no-passphrase' ;;
 		log) own='-n -f --lines --follow' ;;
 		esac
@@ -92,7 +95,7 @@ _towline() {
 	case $command in
 	'') COMPREPLY=($(compgen -W "$commands" -- "$cur")) ;;
 	help) COMPREPLY=($(compgen -W "$commands" -- "$cur")) ;;
-	connect | close | status | log | exec | tunnel | info) COMPREPLY=($(compgen -W "$(_towline_hosts)" -- "$cur")) ;;
+	connect | close | status | log | exec | tunnel | ports | forward | unforward | socks | info) COMPREPLY=($(compgen -W "$(_towline_hosts)" -- "$cur")) ;;
 	key)
 		case $prev in
 		key) COMPREPLY=($(compgen -W 'list new add copy' -- "$cur")) ;;

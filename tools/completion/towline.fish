@@ -76,7 +76,7 @@ function __towline_target
 	end
 end
 
-set -l commands open shell ls cat get put upload download rm exec tunnel info key connect status close stop log version help
+set -l commands open shell ls cat get put upload download rm exec tunnel ports forward unforward socks info key connect status close stop log version help
 complete -c towline -f
 complete -c towline -s F -r -F -d 'ssh configuration'
 complete -c towline -s i -r -F -d 'private key'
@@ -98,6 +98,10 @@ complete -c towline -n __towline_needs_command -a upload -d 'copy files and fold
 complete -c towline -n __towline_needs_command -a download -d 'copy files and folders from a host'
 complete -c towline -n __towline_needs_command -a exec -d 'run a program or script on a host'
 complete -c towline -n __towline_needs_command -a tunnel -d 'carry connections through a host'
+complete -c towline -n __towline_needs_command -a ports -d 'what listens on a host, and what is forwarded'
+complete -c towline -n __towline_needs_command -a forward -d 'make a port or socket of a host reachable here'
+complete -c towline -n __towline_needs_command -a unforward -d 'end forwards'
+complete -c towline -n __towline_needs_command -a socks -d 'a SOCKS proxy through a host'
 complete -c towline -n __towline_needs_command -a info -d 'address, keys and algorithms of a connection'
 complete -c towline -n __towline_needs_command -a key -d 'list, make, add and copy ssh keys'
 complete -c towline -n __towline_needs_command -a connect -d 'connect to a host without opening anything'
@@ -139,11 +143,16 @@ complete -c towline -n '__towline_is exec' -l capture -d 'print at the end'
 complete -c towline -n '__towline_is tunnel' -s R -l reverse -d 'listen on the host'
 complete -c towline -n '__towline_is tunnel' -l socks -x -d 'SOCKS 5 proxy'
 complete -c towline -n '__towline_is tunnel' -l once -d 'only one connection'
+complete -c towline -n '__towline_is ports' -l watch -d 'a line for each change'
+complete -c towline -n '__towline_is forward' -s R -l reverse -d 'listen on the host'
+complete -c towline -n '__towline_is forward' -l lend-internet -d "this machine's internet for the host"
+complete -c towline -n '__towline_is forward' -l label -x -d 'shown beside it'
+complete -c towline -n '__towline_is unforward' -l all -d 'every forward of the host'
 complete -c towline -n '__towline_is key' -a 'list new add copy'
 complete -c towline -n '__towline_is key' -s t -l type -x -a 'ed25519 rsa ecdsa ed25519-sk ecdsa-sk' -d type
 complete -c towline -n '__towline_is key' -s C -l comment -x -d comment
 complete -c towline -n '__towline_is key' -l no-passphrase -d none
-complete -c towline -n '__towline_is connect close status log exec tunnel info key' -a '(__towline_hosts)'
+complete -c towline -n '__towline_is connect close status log exec tunnel ports forward unforward socks info key' -a '(__towline_hosts)'
 complete -c towline -n '__towline_is open shell ls' -a '(__towline_target)'
 complete -c towline -n '__towline_is cat rm get put' -a '(__towline_target path)'
 complete -c towline -n '__towline_is get put' -F
