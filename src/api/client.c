@@ -44,19 +44,39 @@ static int send_message(struct api_client *c, const struct buf *message, struct 
 	return rc ? err ? err->code : rc : 0;
 }
 
-/* Waits for bytes; timeout_ms -1: for ever. 0, TL_E_TIMEOUT, TL_E_CLOSED. */
-static int fill(struct api_client *c, int timeout_ms, struct tl_err *err)
+/* Waits until there is something to read, and lets the user of this client read his own meanwhile.
+ * 0, TL_E_TIMEOUT, or what that user says. */
+static int wait_readable(struct api_client *c, int timeout_ms, struct tl_err *err)
 {
-	struct pollfd pf = {.fd = c->fd, .events = POLLIN};
-	uint8_t *at;
-	ssize_t n;
+	uint64_t now = clock_mono_ms(), end = now + (uint64_t)(timeout_ms < 0 ? 0 : timeout_ms);
 	int rc;
 
-	do {
-		rc = poll(&pf, 1, timeout_ms);
-	} while (rc < 0 && errno == EINTR && timeout_ms < 0);
-	if (rc == 0 || (rc < 0 && errno == EINTR))
-		return TL_E_TIMEOUT;
+	for (;; now = clock_mono_ms()) {
+		struct pollfd pf[2] = {
+		    {.fd = c->fd, .events = POLLIN},
+		    {.fd = c->ui.watch_fd ? c->ui.watch_fd(c->ui.ctx) : -1, .events = POLLIN}};
+		rc = poll(pf, 2, timeout_ms < 0 ? -1 : now < end ? (int)(end - now) : 0);
+		if (rc < 0 && errno == EINTR && timeout_ms < 0)
+			continue;
+		if (rc <= 0)
+			return TL_E_TIMEOUT;
+		if (pf[1].revents && (rc = c->ui.watched(c->ui.ctx, err)))
+			return rc;
+		if (pf[0].revents)
+			return 0;
+	}
+}
+
+/* Waits for bytes; timeout_ms -1: for ever. 0, TL_E_TIMEOUT, TL_E_CLOSED, or what the watcher of
+ * api_ui says. */
+static int fill(struct api_client *c, int timeout_ms, struct tl_err *err)
+{
+	uint8_t *at;
+	ssize_t n;
+	int rc = wait_readable(c, timeout_ms, err);
+
+	if (rc)
+		return rc;
 	at = buf_reserve(&c->in, READ_BYTES < buf_room(&c->in) ? READ_BYTES : buf_room(&c->in));
 	if (!at || buf_room(&c->in) == 0)
 		return err_set(err, TL_E_LIMIT, "the local daemon sent too large a message");

@@ -19,6 +19,11 @@ struct api_ui {
 			 int64_t done, int64_t total);
 	/* every other notification */
 	void (*notify)(void *ctx, const struct jsonrpc_msg *m);
+	/* While a call waits: a descriptor to watch beside (-1: none just now), and what to do when
+	 * it can be read; not 0 ends the call with that error, and the client must be closed. Both
+	 * or none. */
+	int (*watch_fd)(void *ctx);
+	int (*watched)(void *ctx, struct tl_err *err);
 	void *ctx;
 };
 

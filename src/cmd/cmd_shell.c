@@ -218,6 +218,9 @@ static int prepare(struct shell_view *v, const struct shell_options *o, const ch
 static int view(struct shell_view *v, const struct cmd_globals *g, struct tl_err *err)
 {
 	int rc = shell_view_run(v, err);
+	size_t waiting = shell_input_waiting(&v->input) + v->typed_lost;
+	if (waiting && (rc || v->detached))
+		fprintf(stderr, "[the last %zu bytes typed may not have arrived]\n", waiting);
 	if (rc)
 		return cmd_fail(g, err);
 	if (v->detached) {

@@ -66,7 +66,7 @@ void shell_screen_status(struct shell_view *v)
 	if (away >= SHELL_LOST_MS) {
 		snprintf(text, sizeof(text),
 			 "\0337\033[1;1H\033[0;2;7m towline: no connection to %.60s for %llu s, "
-			 "trying again \033[0m\033[K\0338",
+			 "trying again (~. leaves) \033[0m\033[K\0338",
 			 v->host, (unsigned long long)(away / 1000));
 		screen_put(v, text);
 		v->status_shown = true;

@@ -1,6 +1,6 @@
 /* shell_view.c - see shell_view.h. One thread, one poll(2). Nothing is queued without a bound: what
- * is typed waits in the terminal while the stream takes nothing, what is printed is asked for by
- * credit. Whatever happens, the terminal is given back as it was. */
+ * is typed is kept until the host has it (shell_input.h), then waits in the terminal; what is
+ * printed is asked for by credit. Whatever happens, the terminal is given back as it was. */
 #include "cmd/shell_view.h"
 
 #include <errno.h>
@@ -15,12 +15,14 @@
 #include "cmd/shell_screen.h"
 #include "loop/io.h"
 
-#define OUT_MAX    65536
-#define OUT_BUSY   32768 /* typed bytes waiting for the stream: the terminal is not read */
-#define TYPED_MAX  4096  /* one read of the terminal, one INPUT frame */
+#define OUT_MAX  65536
+#define OUT_BUSY 32768  /* what waits for the stream; the rest of what was typed waits in v->input \
+			 */
+#define TYPED_MAX  4096 /* one read of the terminal */
 #define TAIL_BYTES 65536 /* what one sees of a terminal joined later */
 #define TICK_MS    1000
 #define RETRY_MS   1000
+#define FLUSH_MS   3000   /* who leaves waits so long for the last keys to arrive */
 #define WRITE_MS   600000 /* the user may have stopped the output of a pipe for a while */
 #define VEOF       4
 
@@ -75,15 +77,13 @@ struct hold_size shell_size(void)
 	return (struct hold_size){80, 24};
 }
 
-/* Raw: every key goes to the host. With keys_of_ours Ctrl-C stays a signal here. */
-static void view_raw(struct shell_view *v, bool keys_of_ours)
+/* Raw: every key goes to the host. */
+static void view_raw(struct shell_view *v)
 {
 	struct termios t = v->was;
 	if (!v->tty_in)
 		return;
 	cfmakeraw(&t);
-	if (keys_of_ours)
-		t.c_lflag |= ISIG;
 	tcsetattr(0, TCSADRAIN, &t);
 	v->raw = true;
 }
@@ -103,7 +103,7 @@ static int view_prompt(void *ctx, const char *host, const char *kind, const char
 	view_cooked(v);
 	int rc = v->prompt(ctx, host, kind, text, echo, attempt, ret_answer);
 	if (raw)
-		view_raw(v, v->fd < 0);
+		view_raw(v);
 	return rc;
 }
 
@@ -130,6 +130,28 @@ static void view_notify(void *ctx, const struct jsonrpc_msg *m)
 		v->lost_ms = clock_mono_ms() - (there ? (uint64_t)silent : 0);
 }
 
+/* Whether the terminal may be read: then what it gives fits. */
+static bool view_reads(const struct shell_view *v)
+{
+	return !v->in_ended && !v->detached && shell_input_room(&v->input) > TYPED_MAX;
+}
+
+static int view_watch_fd(void *ctx)
+{
+	const struct shell_view *v = ctx;
+	return v->away && view_reads(v) ? 0 : -1;
+}
+
+static void view_stdin(struct shell_view *v);
+
+/* Typed while the host is looked for: kept; an escape still leads out. */
+static int view_watched(void *ctx, struct tl_err *err)
+{
+	struct shell_view *v = ctx;
+	view_stdin(v);
+	return v->detached ? err_set(err, TL_E_CANCELED, "wait for the terminal %s", v->id) : 0;
+}
+
 void shell_view_init(struct shell_view *v, const struct cmd_globals *g)
 {
 	*v = (struct shell_view){.fd = -1};
@@ -139,6 +161,11 @@ void shell_view_init(struct shell_view *v, const struct cmd_globals *g)
 	v->ui.api.prompt = view_prompt;
 	v->ui.api.progress = view_progress;
 	v->ui.api.notify = view_notify;
+	v->ui.api.watch_fd = view_watch_fd;
+	v->ui.api.watched = view_watched;
+	uint64_t id;
+	random_bytes(&id, sizeof(id));
+	shell_input_init(&v->input, id);
 	buf_init(&v->in, 2 * HOLD_FRAME_MAX);
 	buf_init(&v->out, OUT_MAX);
 }
@@ -149,7 +176,7 @@ static void view_put(struct shell_view *v, int rc)
 {
 	/* bounded by OUT_BUSY and small control frames: only memory can be short, and then the
 	 * stream is given up and opened again */
-	if (rc) {
+	if (rc && v->fd >= 0) {
 		close(v->fd);
 		v->fd = -1;
 	}
@@ -157,8 +184,16 @@ static void view_put(struct shell_view *v, int rc)
 
 static void view_type(struct shell_view *v, const uint8_t *p, size_t n)
 {
-	if (n)
-		view_put(v, hold_put(&v->out, HOLD_FRAME_INPUT, p, n));
+	/* room was looked for (view_reads): only memory can be short */
+	if (n && shell_input_type(&v->input, p, n) != 0)
+		v->typed_lost += n;
+}
+
+/* What was typed, as far as the stream takes it soon. */
+static void view_send(struct shell_view *v)
+{
+	if (v->fd >= 0)
+		view_put(v, shell_input_send(&v->input, &v->out, OUT_BUSY));
 }
 
 static void view_resize(struct shell_view *v, struct hold_size size)
@@ -198,8 +233,11 @@ static int view_frame(struct shell_view *v, const struct hold_frame *f, struct t
 	struct hold_attached a;
 	uint64_t off;
 	switch (f->type) {
+	case HOLD_FRAME_INPUT_ACKED:
+		return shell_input_acked(&v->input, hold_get_offset(f->payload));
 	case HOLD_FRAME_ATTACHED:
 		a = hold_get_attached(f->payload);
+		shell_input_attached(&v->input);
 		if (v->cursor_known && a.from_off > v->cursor_off)
 			view_note(v, a.from_off - v->cursor_off);
 		v->cursor_known = true;
@@ -255,7 +293,7 @@ static int view_read(struct shell_view *v, struct tl_err *err)
 
 static void view_write(struct shell_view *v)
 {
-	while (v->fd >= 0 && v->out.len) {
+	for (view_send(v); v->fd >= 0 && v->out.len; view_send(v)) {
 		struct tl_bytes b = buf_data(&v->out);
 		ssize_t n = write(v->fd, b.p, b.n);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -348,13 +386,33 @@ static void view_signals(struct shell_view *v)
 
 /* ---- losing and finding the host ---- */
 
+/* Waits for the answer of a stream just begun; keys are taken meanwhile. */
+static int view_answer(struct shell_view *v, struct tl_err *err)
+{
+	struct pollfd p[2] = {{.fd = v->fd, .events = POLLIN}, {.events = POLLIN}};
+	int rc = 0;
+	while (!rc && !p[0].revents) {
+		p[1].fd = view_watch_fd(v);
+		if (poll(p, 2, -1) < 0)
+			p[0].revents = p[1].revents = 0; /* interrupted */
+		if (p[1].revents)
+			rc = view_watched(v, err);
+	}
+	return rc ? rc : api_stream_answer(v->fd, NULL, err);
+}
+
 static int view_open(struct shell_view *v, struct tl_err *err)
 {
 	struct hold_attach a = {.window_bytes = TL_LIMIT_TERM_WINDOW};
 	char *json = str_fmt("{\"open\":\"term\",\"id\":\"%s\"}", v->id);
-	int rc = json ? api_stream_open(v->host, json, &v->fd, err)
+	int rc = json ? api_stream_begin(v->host, json, &v->fd, err)
 		      : err_set(err, TL_E_NOMEM, "open a terminal");
 	free(json);
+	if (!rc) {
+		rc = view_answer(v, err);
+		if (rc)
+			close(v->fd);
+	}
 	if (rc) {
 		v->fd = -1;
 		return rc;
@@ -364,6 +422,7 @@ static int view_open(struct shell_view *v, struct tl_err *err)
 	buf_clear(&v->out);
 	a.from_off = v->cursor_known ? v->cursor_off : v->attached ? HOLD_FROM_TAIL : 0;
 	a.tail_bytes = TAIL_BYTES;
+	view_put(v, shell_input_begin(&v->input, &v->out));
 	view_put(v, hold_put_attach(&v->out, &a));
 	return 0;
 }
@@ -396,20 +455,35 @@ static int view_reopen_once(struct shell_view *v, struct tl_err *err)
 	return rc ? rc : view_open(v, err);
 }
 
+/* Between two attempts; keys and signals are taken meanwhile. */
+static void view_pause(struct shell_view *v)
+{
+	struct pollfd p[2] = {{.fd = signal_pipe[0], .events = POLLIN}, {.events = POLLIN}};
+	uint64_t now, end = clock_mono_ms() + RETRY_MS;
+	while (!v->detached && (now = clock_mono_ms()) < end) {
+		p[1].fd = view_watch_fd(v);
+		if (poll(p, 2, (int)(end - now)) <= 0)
+			continue;
+		if (p[0].revents)
+			view_signals(v);
+		if (p[1].revents)
+			view_stdin(v);
+	}
+}
+
 static int view_reopen(struct shell_view *v, struct tl_err *err)
 {
-	struct pollfd p = {.fd = signal_pipe[0], .events = POLLIN};
 	int rc = TL_E_CLOSED;
 	if (!v->lost_ms)
 		v->lost_ms = clock_mono_ms();
-	/* calls to the daemon block: Ctrl-C must still lead out */
+	/* calls to the daemon block: a signal must still lead out */
 	leaving.raw = v->tty_in;
 	leaving.was = v->was;
 	leaving.n = (size_t)snprintf(leaving.text, sizeof(leaving.text),
 				     "\r\n[the terminal goes on; towline shell %.300s --attach "
 				     "%.100s]\n",
 				     v->typed_host, v->id);
-	view_raw(v, true);
+	v->away = true;
 	while (!v->detached) {
 		*err = (struct tl_err){0};
 		leaving.now = 1;
@@ -418,11 +492,9 @@ static int view_reopen(struct shell_view *v, struct tl_err *err)
 		if (rc == 0 || !err_row(rc)->retryable)
 			break;
 		shell_screen_status(v);
-		if (poll(&p, 1, RETRY_MS) > 0)
-			view_signals(v);
+		view_pause(v);
 	}
-	if (v->tty_in)
-		view_raw(v, false);
+	v->away = false;
 	v->lost_ms = rc ? v->lost_ms : 0;
 	return v->detached ? 0 : rc;
 }
@@ -444,7 +516,7 @@ static void view_tick(struct shell_view *v)
 static int view_turn(struct shell_view *v, uint64_t *tick_at, struct tl_err *err)
 {
 	uint64_t now = clock_mono_ms();
-	bool reads = !v->in_ended && v->out.len < OUT_BUSY;
+	bool reads = view_reads(v);
 	struct pollfd p[3] = {{.fd = v->fd, .events = (short)(POLLIN | (v->out.len ? POLLOUT : 0))},
 			      {.fd = reads ? 0 : -1, .events = POLLIN},
 			      {.fd = signal_pipe[0], .events = POLLIN}};
@@ -465,6 +537,17 @@ static int view_turn(struct shell_view *v, uint64_t *tick_at, struct tl_err *err
 	return rc;
 }
 
+/* The user leaves: what he typed before goes to the host, if it can be reached. */
+static void view_flush(struct shell_view *v, uint64_t *tick_at)
+{
+	struct tl_err err = {0};
+	uint64_t end = clock_mono_ms() + FLUSH_MS;
+	while (v->fd >= 0 && !v->done && (v->out.len || shell_input_waiting(&v->input)) &&
+	       clock_mono_ms() < end)
+		if (view_turn(v, tick_at, &err) != 0)
+			return;
+}
+
 int shell_view_run(struct shell_view *v, struct tl_err *err)
 {
 	uint64_t tick_at = 0;
@@ -477,13 +560,15 @@ int shell_view_run(struct shell_view *v, struct tl_err *err)
 		return rc;
 	v->tty_out = isatty(1);
 	v->tty_in = tcgetattr(0, &v->was) == 0;
-	view_raw(v, false);
+	view_raw(v);
 	while (!rc && !v->done && !v->detached) {
 		if (v->fd < 0)
 			rc = view_reopen(v, err);
 		else
 			rc = view_turn(v, &tick_at, err);
 	}
+	if (v->detached && !rc && !v->lost_ms)
+		view_flush(v, &tick_at);
 	shell_screen_leave(v);
 	view_cooked(v);
 	return rc;
@@ -494,6 +579,7 @@ void shell_view_fini(struct shell_view *v)
 	if (v->fd >= 0)
 		close(v->fd);
 	api_client_close(v->client);
+	shell_input_fini(&v->input);
 	buf_fini(&v->in);
 	buf_fini(&v->out);
 	free(v->host);

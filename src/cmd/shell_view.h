@@ -7,6 +7,7 @@
 #include <termios.h>
 
 #include "cmd/cmd_util.h"
+#include "cmd/shell_input.h"
 #include "cmd/shell_keys.h"
 #include "wire/hold_frame.h"
 
@@ -27,6 +28,7 @@ struct shell_view {
 	int fd;       /* the stream, -1: lost */
 	struct buf in, out;
 	struct shell_keys keys;
+	struct shell_input input;
 	uint64_t cursor_off, acked_off;
 	bool cursor_known;
 	struct hold_size size;
@@ -34,9 +36,11 @@ struct shell_view {
 	bool tty_in, tty_out, raw;
 	bool in_ended;     /* standard input */
 	uint8_t last_byte; /* of it */
+	size_t typed_lost; /* bytes there was no memory for */
 	bool alternate;    /* a full-screen program runs */
 	uint8_t tail[16];  /* of the output, to find what switches it */
 	size_t tail_n;
+	bool away;        /* the stream is lost and being opened again */
 	uint64_t lost_ms; /* since when the host is away, 0: it is there */
 	bool status_shown;
 	unsigned interrupts;
@@ -48,7 +52,8 @@ struct shell_view {
 struct hold_size shell_size(void);
 /* Fills in the callbacks of v->ui. */
 void shell_view_init(struct shell_view *v, const struct cmd_globals *g);
-/* Runs until the program ends (v->exit) or the user leaves (v->detached). 0 or TL_E_*. */
+/* Runs until the program ends (v->exit) or the user leaves (v->detached). 0 or TL_E_*. Afterwards
+ * shell_input_waiting(&v->input) tells how much of what was typed is not known to have arrived. */
 int shell_view_run(struct shell_view *v, struct tl_err *err);
 void shell_view_fini(struct shell_view *v);
 

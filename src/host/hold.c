@@ -389,6 +389,7 @@ static int hold_start(struct hold *h, struct tl_err *err)
 		      {&h->hourly, on_hourly}};
 	for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]); i++)
 		timer_init(&h->loop, timers[i].timer, timers[i].fn, h);
+	hold_input_init(h);
 	list_init(&h->viewers);
 	ring_init(&h->log, TL_LIMIT_TERM_LOG, 0);
 	hold_socket_path(h->path, sizeof(h->path), h->plan.run_dir, h->plan.id);

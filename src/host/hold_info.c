@@ -29,8 +29,10 @@ static void hold_cwd(struct hold *h, char *out, size_t n)
 unsigned hold_attached_count(const struct hold *h)
 {
 	unsigned n = 0;
-	LIST_FOREACH (it, &h->viewers)
-		n += list_entry(it, struct viewer, node)->attached;
+	LIST_FOREACH (it, &h->viewers) {
+		const struct viewer *v = list_entry(it, struct viewer, node);
+		n += v->attached && !v->replaced;
+	}
 	return n;
 }
 

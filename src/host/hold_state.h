@@ -20,6 +20,13 @@
 
 struct hold;
 
+/* What one viewer typed, over all of its connections. */
+struct input_seq {
+	uint64_t id, took_off;  /* every byte below took_off went to the program */
+	uint64_t used;          /* when it was named last, as a count; 0: a free place */
+	struct viewer *speaker; /* the connection that counts, NULL: none now */
+};
+
 struct viewer {
 	struct hold *hold;
 	struct list node;
@@ -30,10 +37,15 @@ struct viewer {
 	uint32_t frame_left;   /* bytes of the DATA frame under way that are still in the log */
 	uint32_t window_bytes; /* 0: no credit asked */
 	uint32_t input_left;   /* bytes of the INPUT frame under way */
+	struct input_seq *seq; /* NULL: it gave no id, its input is not counted */
+	uint64_t input_off;    /* of the next INPUT byte of this connection */
+	uint64_t told_off;     /* up to here its input is acknowledged */
 	uint64_t moved_ms;     /* last time it took or acknowledged something */
 	struct hold_attach attach;
 	bool attached, attach_wanted, size_wanted, info_wanted, skip_wanted, exit_sent;
-	bool ended; /* it sends no more: obeyed to the end, then closed */
+	bool told_wanted; /* INPUT_ACKED, now */
+	bool replaced;    /* its viewer came again: nothing from here counts any more */
+	bool ended;       /* it sends no more: obeyed to the end, then closed */
 	bool closed;
 };
 
@@ -54,12 +66,15 @@ struct hold {
 	unsigned viewer_count;
 	struct viewer *input_owner; /* whose INPUT frame is half way into the pty */
 	bool input_waits;           /* the pty takes nothing now */
-	bool exited;                /* program over */
-	bool pty_dead;              /* no process has the terminal open just now */
-	bool over;                  /* the loop was told to stop */
-	bool end_seen;              /* a viewer got EXIT and left */
-	bool ended;                 /* nothing more will come into the log */
-	bool dropped;               /* somebody wants it gone */
+	struct input_seq inputs[TL_LIMIT_TERM_INPUT_IDS];
+	uint64_t inputs_used; /* counts INPUT_ID frames */
+	bool telling;         /* the timer teller runs */
+	bool exited;          /* program over */
+	bool pty_dead;        /* no process has the terminal open just now */
+	bool over;            /* the loop was told to stop */
+	bool end_seen;        /* a viewer got EXIT and left */
+	bool ended;           /* nothing more will come into the log */
+	bool dropped;         /* somebody wants it gone */
 	struct hold_exit exit;
 	uint64_t started_ms;
 	unsigned linger_rounds;
@@ -68,6 +83,8 @@ struct hold {
 	struct loop_timer killer; /* SIGHUP was not enough */
 	struct loop_timer keep;   /* an ended terminal's patience */
 	struct loop_timer hourly; /* is the socket's file still there? */
+	struct loop_timer teller; /* acknowledges input that got no answer */
+	struct loop_timer fence;  /* closes the connections that were replaced */
 	struct loop_signal on_term, on_usr1;
 };
 
@@ -92,6 +109,17 @@ unsigned hold_attached_count(const struct hold *h);
 /* ---- hold_session.c ---- */
 /* Signal to every process of a session. */
 void hold_session_signal(pid_t session, int signo);
+
+/* ---- hold_input.c ---- */
+void hold_input_init(struct hold *h);
+/* Obeys INPUT_ID. false: it makes no sense. */
+bool viewer_input_id(struct viewer *v, struct hold_input_id i);
+/* Passes INPUT bytes to the program. true: the frame is done; false: wait for the pty. */
+bool viewer_input(struct viewer *v);
+/* Forgets that v speaks for its input. */
+void viewer_input_close(struct viewer *v);
+/* Appends INPUT_ACKED to v->out where something is to be told. */
+void viewer_put_told(struct viewer *v);
 
 /* ---- hold_viewer.c ---- */
 /* Takes fd; a full house, or another user's process, is turned away. */

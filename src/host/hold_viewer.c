@@ -1,7 +1,6 @@
 /* hold_viewer.c - one viewer of a terminal: frames in, frames out (see hold_state.h).
  * Owns its connection and two small buffers, both bounded and empty most of the time. */
 #include <stdlib.h>
-#include <termios.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -13,8 +12,7 @@
 #define GUESTS 8
 /* What one read takes; INPUT is passed on in pieces, so the whole frame need not be here. */
 #define IN_CHUNK 4096
-/* Ctrl-C by someone who lags more than this skips all but the newest bytes. */
-#define SKIP_LAG  262144
+/* Ctrl-C by someone who lags far behind skips all but the newest bytes. */
 #define SKIP_KEEP 65536
 
 static void viewer_freed(void *ctx)
@@ -33,10 +31,9 @@ void viewer_close(struct viewer *v)
 	v->closed = true;
 	list_del(&v->node);
 	h->viewer_count--;
-	if (v->exit_sent && !v->out.len)
+	if (v->exit_sent && !v->out.len && !v->replaced)
 		h->end_seen = true;
-	if (h->input_owner == v)
-		h->input_owner = NULL;
+	viewer_input_close(v);
 	io_close(&v->io, viewer_freed);
 	hold_reconsider(h);
 }
@@ -47,7 +44,9 @@ void viewer_close(struct viewer *v)
 static bool viewer_put_control(struct viewer *v)
 {
 	struct hold *h = v->hold;
-	if (v->attach_wanted) {
+	if (v->told_wanted) {
+		viewer_put_told(v);
+	} else if (v->attach_wanted) {
 		const struct ring *log = &h->log;
 		uint64_t tail = v->attach.tail_bytes, from = v->attach.from_off;
 		if (from == HOLD_FROM_TAIL)
@@ -156,7 +155,7 @@ static bool viewer_put_exit(struct viewer *v)
 
 void viewer_pump(struct viewer *v)
 {
-	while (!v->closed) {
+	while (!v->closed && !v->replaced) {
 		if ((v->out.len || v->frame_left) && !viewer_write(v))
 			return;
 		if (viewer_put_control(v))
@@ -164,6 +163,8 @@ void viewer_pump(struct viewer *v)
 		size_t n = viewer_next_data(v);
 		if (n) {
 			uint8_t head[HOLD_HEADER];
+			/* the echo of a key brings its acknowledgement along */
+			viewer_put_told(v);
 			hold_put_header(head, HOLD_FRAME_DATA, n);
 			if (buf_put(&v->out, head, sizeof(head)) != 0)
 				return; /* no memory for four bytes: tried again at the next event
@@ -196,51 +197,11 @@ void viewer_rescue(struct viewer *v, uint64_t off)
 
 bool viewer_is_live(const struct viewer *v, uint64_t now_ms)
 {
-	return v->attached && !v->ended && now_ms - v->moved_ms < TL_LIMIT_TERM_SILENT_MS;
+	return v->attached && !v->ended && !v->replaced &&
+	       now_ms - v->moved_ms < TL_LIMIT_TERM_SILENT_MS;
 }
 
 /* ---- in ---- */
-
-/* A terminal of the kernel throws its unread output away on Ctrl-C. So does the viewer that types
- * it, except for the newest part, and it is told of the gap: else the end of a flood would come
- * after megabytes that nobody wants to see any more. The log keeps them. */
-static void viewer_interrupts(struct viewer *v, const uint8_t *p, size_t n)
-{
-	const struct hold *h = v->hold;
-	struct termios t;
-	if (!v->attached || h->log.next_off - v->cursor_off < SKIP_LAG || !h->pty_open ||
-	    tcgetattr(h->pty.rfd, &t) != 0)
-		return;
-	if ((t.c_lflag & ISIG) && !(t.c_lflag & NOFLSH))
-		v->skip_wanted |= memchr(p, t.c_cc[VINTR], n) || memchr(p, t.c_cc[VQUIT], n);
-}
-
-/* Passes INPUT bytes to the program. true: the frame is done; false: wait for the pty. */
-static bool viewer_input(struct viewer *v)
-{
-	struct hold *h = v->hold;
-	if (h->input_owner && h->input_owner != v)
-		return false;
-	h->input_owner = v;
-	while (v->input_left && v->in.len) {
-		struct tl_bytes b = buf_data(&v->in);
-		size_t n = b.n < v->input_left ? b.n : v->input_left;
-		long took = h->pty_open && !h->exited ? io_write(&h->pty, b.p, n) : (long)n;
-		if (took < 0)
-			took = (long)n; /* the program is gone: its input goes nowhere */
-		if (took == 0) {
-			h->input_waits = true;
-			io_want_write(&h->pty, true);
-			return false;
-		}
-		viewer_interrupts(v, b.p, (size_t)took);
-		buf_consume(&v->in, (size_t)took);
-		v->input_left -= (uint32_t)took;
-	}
-	/* the rest of a frame may be hours away on a broken line: others may type meanwhile */
-	h->input_owner = NULL;
-	return true;
-}
 
 static void viewer_acked(struct viewer *v, uint64_t off)
 {
@@ -266,6 +227,8 @@ static bool viewer_frame(struct viewer *v, const struct hold_frame *f)
 		v->attach_wanted = true;
 		v->moved_ms = clock_mono_ms();
 		return true;
+	case HOLD_FRAME_INPUT_ID:
+		return viewer_input_id(v, hold_get_input_id(f->payload));
 	case HOLD_FRAME_RESIZE:
 		s = hold_get_size(f->payload);
 		hold_resize(h, v, s);
@@ -294,7 +257,7 @@ static int viewer_step(struct viewer *v)
 	size_t n;
 	struct tl_bytes in = buf_data(&v->in);
 	/* answers must not pile up: the next question waits until this one went out */
-	if (v->attach_wanted || v->info_wanted)
+	if (v->attach_wanted || v->info_wanted || v->replaced)
 		return 0;
 	if (v->input_left)
 		return viewer_input(v) && v->in.len && !v->input_left ? 1 : 0;

@@ -85,6 +85,14 @@ int hold_put_attach(struct buf *out, const struct hold_attach *a)
 	return hold_put(out, HOLD_FRAME_ATTACH, p, sizeof(p));
 }
 
+int hold_put_input_id(struct buf *out, struct hold_input_id i)
+{
+	uint8_t p[16];
+	set_u64(p, i.id);
+	set_u64(p + 8, i.from_off);
+	return hold_put(out, HOLD_FRAME_INPUT_ID, p, sizeof(p));
+}
+
 int hold_put_attached(struct buf *out, const struct hold_attached *a)
 {
 	uint8_t p[32];
@@ -125,6 +133,12 @@ struct hold_attach hold_get_attach(struct tl_bytes payload)
 	tl_assert(payload.n == 16);
 	return (struct hold_attach){get_u64(payload.p), get_u32(payload.p + 8),
 				    get_u32(payload.p + 12)};
+}
+
+struct hold_input_id hold_get_input_id(struct tl_bytes payload)
+{
+	tl_assert(payload.n == 16);
+	return (struct hold_input_id){get_u64(payload.p), get_u64(payload.p + 8)};
 }
 
 struct hold_attached hold_get_attached(struct tl_bytes payload)

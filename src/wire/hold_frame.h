@@ -38,6 +38,10 @@ struct hold_attach {
 	uint32_t tail_bytes, window_bytes;
 };
 
+struct hold_input_id {
+	uint64_t id, from_off;
+};
+
 struct hold_attached {
 	uint64_t first_off, from_off, end_off;
 	uint16_t cols, rows;
@@ -64,15 +68,17 @@ void hold_put_header(uint8_t out[HOLD_HEADER], uint8_t type, size_t n);
 /* Appends one whole frame; 0, TL_E_LIMIT (also: payload above TERM_FRAME), TL_E_NOMEM. */
 int hold_put(struct buf *out, uint8_t type, const void *payload, size_t n);
 int hold_put_attach(struct buf *out, const struct hold_attach *a);
+int hold_put_input_id(struct buf *out, struct hold_input_id i);
 int hold_put_attached(struct buf *out, const struct hold_attached *a);
 /* RESIZE and SIZE */
 int hold_put_size(struct buf *out, uint8_t type, struct hold_size s);
-/* ACKED and GAP */
+/* ACKED, GAP and INPUT_ACKED */
 int hold_put_offset(struct buf *out, uint8_t type, uint64_t off);
 int hold_put_exit(struct buf *out, struct hold_exit e);
 
 /* Payloads; hold_frame_next has checked the lengths. */
 struct hold_attach hold_get_attach(struct tl_bytes payload);
+struct hold_input_id hold_get_input_id(struct tl_bytes payload);
 struct hold_attached hold_get_attached(struct tl_bytes payload);
 struct hold_size hold_get_size(struct tl_bytes payload);
 uint64_t hold_get_offset(struct tl_bytes payload);

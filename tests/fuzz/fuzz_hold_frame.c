@@ -22,6 +22,10 @@ static void frames(const uint8_t *data, size_t size, enum hold_direction from)
 		tl_assert(again.len == used && !memcmp(buf_data(&again).p, in.p, used));
 		if (f.type == HOLD_FRAME_ATTACH)
 			hold_get_attach(f.payload);
+		else if (f.type == HOLD_FRAME_INPUT_ID)
+			hold_get_input_id(f.payload);
+		else if (f.type == HOLD_FRAME_INPUT_ACKED)
+			hold_get_offset(f.payload);
 		else if (f.type == HOLD_FRAME_ATTACHED)
 			hold_get_attached(f.payload);
 		else if (f.type == HOLD_FRAME_RESIZE || f.type == HOLD_FRAME_SIZE)

@@ -162,7 +162,9 @@ class Terminal:
             alive = self.pump()
 
     def send(self, text):
-        os.write(self.fd, text.encode() if isinstance(text, str) else text)
+        data = text.encode() if isinstance(text, str) else text
+        while data:
+            data = data[os.write(self.fd, data):]
 
     def wait(self, deadline=30):
         """The exit status, after reading everything."""

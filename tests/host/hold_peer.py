@@ -14,8 +14,8 @@ import subprocess
 import tempfile
 import time
 
-ATTACH, INPUT, RESIZE, SIGNAL, ACKED, INFO_REQ, DROP = 1, 2, 3, 4, 5, 6, 7
-ATTACHED, DATA, GAP, EXIT, SIZE, INFO = 65, 66, 67, 68, 69, 70
+ATTACH, INPUT, RESIZE, SIGNAL, ACKED, INFO_REQ, DROP, INPUT_ID = 1, 2, 3, 4, 5, 6, 7, 8
+ATTACHED, DATA, GAP, EXIT, SIZE, INFO, INPUT_ACKED = 65, 66, 67, 68, 69, 70, 71
 TAIL = 2**64 - 1
 DEADLINE = 60.0
 
@@ -44,6 +44,7 @@ class Viewer:
         self.sizes = []
         self.exit = None
         self.attached = None
+        self.took = None  # of the input, as the hold says
 
     def send(self, kind, payload=b""):
         self.sock.sendall(struct.pack(">I", kind << 24 | len(payload)) + payload)
@@ -54,6 +55,19 @@ class Viewer:
         while self.attached is None:
             self.step()
         return self.attached
+
+    def identify(self, id, start):
+        """What is typed from here on is numbered from `start`; waits for what the hold has."""
+        self.send(INPUT_ID, struct.pack(">QQ", id, start))
+        while self.took is None:
+            self.step()
+        return self.took
+
+    def until_took(self, off, deadline=DEADLINE):
+        end = time.monotonic() + deadline
+        while self.took != off:
+            assert self.took is None or self.took < off, "%r typed bytes acknowledged" % self.took
+            self.step(end - time.monotonic())
 
     def type(self, data):
         if isinstance(data, str):
@@ -109,6 +123,10 @@ class Viewer:
             self.exit = struct.unpack(">II", p)
         elif kind == SIZE:
             self.sizes.append(struct.unpack(">HH", p))
+        elif kind == INPUT_ACKED:
+            there = struct.unpack(">Q", p)[0]
+            assert self.took is None or there >= self.took
+            self.took = there
         elif kind == INFO:
             self.info_seen = json.loads(p)
         else:

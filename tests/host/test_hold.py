@@ -9,13 +9,14 @@ import signal
 import stat
 import struct
 import sys
+import threading
 import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from hold_peer import (ACKED, ATTACH, DATA, DROP, INFO, INPUT, SIGNAL, SIZE, TAIL, Ended, Hold,
-                       Refused, Viewer)
+from hold_peer import (ACKED, ATTACH, ATTACHED, DATA, DROP, INFO, INPUT, INPUT_ACKED, INPUT_ID,
+                       SIGNAL, SIZE, TAIL, Ended, Hold, Refused, Viewer)
 
 SH = {"shell": "/bin/sh", "env": {"PS1": "$ ", "ENV": None}}
 LOG = 4 << 20
@@ -158,6 +159,142 @@ class Basics(unittest.TestCase):
         for raw in (b"", b"{", b"[]", b'{"id":"../x","runDir":"/tmp"}', b'{"id":"x","runDir":"r"}'):
             with self.assertRaises(Refused):
                 Hold(raw=raw)
+
+
+class Typing(unittest.TestCase):
+    """Input that is sent again over another connection reaches the program once."""
+
+    RAW = "stty raw -echo; printf ready; exec cat"
+
+    def start(self):
+        h = run(self.RAW)
+        self.addCleanup(h.close)
+        return h
+
+    def test_bytes_repeated_and_overlapping_are_taken_once(self):
+        h = self.start()
+        a = h.view()
+        a.until("ready")
+        self.assertEqual(a.identify(5, 0), 0)
+        a.type("0123456789")
+        a.until_took(10)
+        a.close()
+        b = h.view()
+        self.assertEqual(b.identify(5, 4), 10)
+        b.type("45678")
+        b.type("9abc")
+        b.until_took(13)
+        self.assertEqual(b.until("c"), b"ready0123456789abc")
+
+    def test_acknowledgement_comes_before_attached(self):
+        # so a viewer knows with ATTACHED whether the hold counts
+        h = self.start()
+        v = h.view(attach=False)
+        v.send(INPUT_ID, struct.pack(">QQ", 9, 0))
+        v.send(ATTACH, struct.pack(">QII", 0, 0, 0))
+        self.assertEqual([v.step(), v.step()], [INPUT_ACKED, ATTACHED])
+
+    def test_gap_is_refused(self):
+        h = self.start()
+        a = h.view()
+        a.identify(5, 0)
+        a.type("abc")
+        a.until_took(3)
+        b = h.view()
+        b.send(INPUT_ID, struct.pack(">QQ", 5, 4))
+        b.until_closed()
+        a.type("d")  # who was there stays
+        a.until_took(4)
+
+    def test_id_given_twice_or_absurd_is_refused(self):
+        h = self.start()
+        for frames in (((5, 0), (5, 0)), ((6, 2**63),)):
+            v = h.view()
+            for f in frames:
+                v.send(INPUT_ID, struct.pack(">QQ", *f))
+            v.until_closed()
+
+    def test_newer_connection_replaces_the_older(self):
+        h = self.start()
+        old = h.view()
+        old.until("ready")
+        old.identify(5, 0)
+        old.type("ab")
+        old.until_took(2)
+        new = h.view()
+        self.assertEqual(new.identify(5, 2), 2)
+        old.until_closed()
+        new.type("c!")
+        new.until_took(4)
+        self.assertEqual(new.until("!"), b"readyabc!")
+        wait_for("one viewer", lambda: new.info()["viewers"] == 1)
+
+    def test_a_viewer_that_comes_again_takes_no_second_place(self):
+        # a daemon killed again and again leaves connections that nobody closes
+        h = self.start()
+        for i in range(40):
+            v = h.view(attach=False)
+            v.send(INPUT_ID, struct.pack(">QQ", 5, 0))
+            v.attach()
+        v.type("x")
+        v.until_took(1)
+
+    def test_input_stuck_in_the_program_is_taken_over(self):
+        # the program reads nothing: the old connection is half way through a frame
+        data = b"".join(b"%06d\n" % i for i in range(20000))
+        with run("stty raw -echo; printf ready; kill -STOP $$; exec cat") as h:
+            old = h.view()
+            old.until("ready")
+            old.identify(5, 0)
+            old.sock.settimeout(1)
+            sent = 0
+            try:
+                while sent < len(data):
+                    part = data[sent:sent + 8192]
+                    old.type(part)
+                    sent += len(part)
+            except OSError:
+                pass
+            new = h.view()
+            took = new.identify(5, 0)
+            self.assertLess(took, len(data))
+            os.kill(h.info["pid"], signal.SIGCONT)
+            new.sock.setblocking(True)
+            feeder = threading.Thread(target=new.type, args=(data,))
+            feeder.start()
+            out = new.until(data[-7:])
+            feeder.join(60)
+            self.assertEqual(out, b"ready" + data)
+            new.until_took(len(data))
+
+    def test_the_one_not_heard_of_for_longest_is_forgotten(self):
+        h = self.start()
+        for id in range(1, 66):
+            v = h.view(attach=False)
+            self.assertEqual(v.identify(id, 0), 0)
+            v.type("x")
+            v.until_took(1)
+            v.close()
+            wait_for("its leaving", lambda: self.left(h))
+        v = h.view(attach=False)
+        self.assertEqual(v.identify(65, 0), 1)
+        v = h.view(attach=False)
+        self.assertEqual(v.identify(1, 1), 1)  # begins where the viewer says
+
+    def left(self, h):
+        v = Viewer(h.path)
+        try:
+            return v.info()["viewers"] == 0
+        finally:
+            v.close()
+
+    def test_without_an_id_nothing_is_acknowledged(self):
+        h = self.start()
+        v = h.view()
+        v.type("ab")
+        v.until("b")
+        v.info()
+        self.assertIsNone(v.took)
 
 
 class Output(unittest.TestCase):

@@ -25,6 +25,12 @@ static void test_round_trips(void **state)
 	assert_memory_equal(&a2, &a, sizeof(a));
 	assert_int_equal(used, 20);
 	buf_clear(&b);
+	assert_int_equal(hold_put_input_id(&b, (struct hold_input_id){UINT64_MAX, 1ULL << 40}), 0);
+	assert_int_equal(hold_frame_next(buf_data(&b), HOLD_FROM_VIEWER, &f, &used), 1);
+	assert_int_equal(f.type, HOLD_FRAME_INPUT_ID);
+	assert_true(hold_get_input_id(f.payload).id == UINT64_MAX);
+	assert_true(hold_get_input_id(f.payload).from_off == 1ULL << 40);
+	buf_clear(&b);
 	assert_int_equal(hold_put_attached(&b, &d), 0);
 	assert_int_equal(hold_frame_next(buf_data(&b), HOLD_FROM_HOLD, &f, &used), 1);
 	struct hold_attached d2 = hold_get_attached(f.payload);
@@ -71,7 +77,10 @@ static void test_incomplete_and_wrong(void **state)
 	} rows[] = {
 	    {{1, 0, 0}, 3, HOLD_FROM_VIEWER, 0},
 	    {{2, 0, 0, 2, 'x'}, 5, HOLD_FROM_VIEWER, 0},
-	    {{1, 0, 0, 15}, 4, HOLD_FROM_VIEWER, TL_E_PROTO},   /* wrong fixed length */
+	    {{1, 0, 0, 15}, 4, HOLD_FROM_VIEWER, TL_E_PROTO}, /* wrong fixed length */
+	    {{8, 0, 0, 8}, 4, HOLD_FROM_VIEWER, TL_E_PROTO},
+	    {{71, 0, 0, 8}, 4, HOLD_FROM_VIEWER, TL_E_PROTO},
+	    {{8, 0, 0, 16}, 4, HOLD_FROM_HOLD, TL_E_PROTO},
 	    {{2, 0, 0x40, 1}, 4, HOLD_FROM_VIEWER, TL_E_PROTO}, /* one byte too long */
 	    {{66, 0, 0, 1}, 4, HOLD_FROM_VIEWER, TL_E_PROTO},   /* the other side's */
 	    {{2, 0, 0, 1, 'x'}, 5, HOLD_FROM_HOLD, TL_E_PROTO},

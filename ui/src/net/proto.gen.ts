@@ -129,6 +129,9 @@ export const LIMITS = {
   TERM_LOG: 4194304, // bytes: log of one terminal
   TERM_FRAME: 16384, // bytes: payload of one hold frame
   TERM_WINDOW: 262144, // bytes: unacknowledged terminal output per viewer that asked for credit
+  TERM_INPUT: 262144, // bytes: typed into a terminal and not yet acknowledged by its hold
+  TERM_INPUT_IDS: 64, // viewers: viewers of whose input a hold remembers how much it took
+  TERM_INPUT_ACK_MS: 50, // ms: input is acknowledged at least this often
   TERM_VIEWERS: 16, // viewers: viewers of one terminal
   TERM_SILENT_MS: 2000, // ms: a viewer silent for so long no longer slows the program
   TERM_EXITED_KEEP_MS: 600000, // ms: how long an ended terminal waits for someone to read its end
@@ -198,12 +201,14 @@ export const HOLD = {
   ACKED: 5, // offset up to which the viewer has consumed
   INFO_REQ: 6, // asks for INFO
   DROP: 7, // end the program (SIGHUP, later SIGKILL) and forget the log
+  INPUT_ID: 8, // id u64, from u64: INPUT on this connection is what the viewer with this id typed, from this offset on
   ATTACHED: 65, // first u64, from u64, end u64, cols u16, rows u16, flags u32 (1: gap, 2: exited)
   DATA: 66, // log bytes, in order, from the attached offset on
   GAP: 67, // the next DATA starts at this offset; what was before it is gone
   EXIT: 68, // after the last DATA: kind u32 (0 exit status, 1 signal), value u32
   SIZE: 69, // cols u16, rows u16: somebody changed the size
   INFO: 70, // JSON: the terminal's facts, as in term/list
+  INPUT_ACKED: 71, // what this viewer typed has gone to the program up to this offset
 } as const
 /* payload length of a frame type where it is fixed; others are free */
 export const HOLD_SIZE: Readonly<Record<number, number>> = {
@@ -213,10 +218,12 @@ export const HOLD_SIZE: Readonly<Record<number, number>> = {
   5: 8, // ACKED
   6: 0, // INFO_REQ
   7: 0, // DROP
+  8: 16, // INPUT_ID
   65: 32, // ATTACHED
   67: 8, // GAP
   68: 8, // EXIT
   69: 4, // SIZE
+  71: 8, // INPUT_ACKED
 }
 
 /* JSON-RPC methods by name: proto/methods.def. Notifications have the result void. */
