@@ -286,6 +286,22 @@ int session_open_answered(struct tl_session *s, const char *open_json, struct tl
 	return 0;
 }
 
+bool session_can_carry(const struct tl_session *s)
+{
+	return s->back->carry != NULL;
+}
+
+int session_carry(struct tl_session *s, struct session_carrier *c, void *ctx, int fd,
+		  const char *open_json, struct tl_bytes first, struct tl_err *err)
+{
+	return s->back->carry(s, c, ctx, fd, open_json, first, err);
+}
+
+void session_carry_end(struct tl_session *s, struct session_carrier *c)
+{
+	s->back->carry_end(s, c);
+}
+
 int session_open_stream(struct tl_session *s, const char *open_json, int *ret_fd,
 			struct tl_error *err)
 {

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <towline.h>
 
+#include "base/bytes.h"
 #include "base/err.h"
 #include "base/list.h"
 
@@ -25,6 +26,27 @@ int session_open_stream(struct tl_session *s, const char *open_json, int *ret_fd
  * malloc'ed. */
 int session_open_answered(struct tl_session *s, const char *open_json, struct tl_cancel *cancel,
 			  uint64_t deadline_ms, int *ret_fd, char **ret_ok, struct tl_error *err);
+/* Carries a local connection on a stream of its own, without a thread. The carrier is the one for
+ * whom: of a tunnel. Its functions are called on the session's thread and must not wait. */
+#define CARRY_WORD 32
+struct session_carrier {
+	struct list node; /* the session's */
+	/* The host has answered (err NULL: connected). Returns the size of a word for the local
+	 * program ahead of everything else, written into ret_word. */
+	size_t (*answered)(struct session_carrier *c, void *ctx, const struct tl_err *err,
+			   uint8_t ret_word[CARRY_WORD]);
+	/* The last call for a connection. why->code 0: both directions ended. ctx NULL: what
+	 * session_carry_end asked for is done, nothing comes any more. */
+	void (*ended)(struct session_carrier *c, void *ctx, const struct tl_err *why);
+};
+/* Can this session do that? Otherwise: session_open_stream, and copy. */
+bool session_can_carry(const struct tl_session *s);
+/* fd: taken; -1: the connection that open_json fetches is reset. first: bytes read from fd before,
+ * at most 4096. On failure fd stays the caller's, and ended is not called. */
+int session_carry(struct tl_session *s, struct session_carrier *c, void *ctx, int fd,
+		  const char *open_json, struct tl_bytes first, struct tl_err *err);
+/* Ends every connection of the carrier, each with its ended, on the session's thread; once. */
+void session_carry_end(struct tl_session *s, struct session_carrier *c);
 /* Calls a method of the agent (side HOST of proto/methods.def) over a stream of its own. params:
  * JSON object text; *ret_result: JSON text, malloc'ed. */
 int session_call(struct tl_session *s, const char *method, const char *params, char **ret_result,

@@ -53,6 +53,7 @@ static void set_state(struct session_own *o, enum own_state state, const struct 
 static void drop_core(struct session_own *o)
 {
 	relay_end_all(o);
+	carry_lost(o);
 	if (!o->core)
 		return;
 	pump_detach(&o->pump);
@@ -154,11 +155,11 @@ static void on_session_event(void *ctx, struct session_event *ev)
 		session_reset(ev->stream); /* hosts open no streams to us */
 		break;
 	default:
-		if (ev->user)
-			relay_event(ev->user, ev);
+		pump_user_event(ev);
 		break;
 	}
 	relay_serve(o);
+	conn_relays_serve(&o->conns);
 }
 
 /* ---- dial ---- */
@@ -341,6 +342,7 @@ static void on_wake(void *ctx)
 		relay_begin(o, list_entry(it2, struct own_relay, node));
 	}
 	relay_serve(o);
+	carry_wake(o);
 	pump_kick(&o->pump);
 	if (quit)
 		leave(o);
@@ -496,10 +498,18 @@ static void own_close(struct tl_session *s)
 	s->own = NULL;
 }
 
-static const struct session_back direct = {
-    .via = "direct", .open = own_open, .lost = own_lost, .close = own_close};
-static const struct session_back installed = {
-    .via = "installed", .open = own_open, .lost = own_lost, .close = own_close};
+static const struct session_back direct = {.via = "direct",
+					   .open = own_open,
+					   .carry = own_carry,
+					   .carry_end = own_carry_end,
+					   .lost = own_lost,
+					   .close = own_close};
+static const struct session_back installed = {.via = "installed",
+					      .open = own_open,
+					      .carry = own_carry,
+					      .carry_end = own_carry_end,
+					      .lost = own_lost,
+					      .close = own_close};
 
 static int own_new(struct tl_session *s, struct session_own **ret, struct tl_err *err)
 {
@@ -514,6 +524,7 @@ static int own_new(struct tl_session *s, struct session_own **ret, struct tl_err
 	list_init(&o->requests);
 	list_init(&o->tasks);
 	list_init(&o->asked);
+	carry_init(o);
 	pthread_mutex_init(&o->lock, NULL);
 	pthread_cond_init(&o->changed, NULL);
 	rc = place_find(&o->files, err);

@@ -10,6 +10,7 @@
 #include "api/place.h"
 #include "api/session_priv.h"
 #include "base/list.h"
+#include "dial/conn_relay.h"
 #include "dial/dial.h"
 #include "dial/pump.h"
 #include "loop/wake.h"
@@ -44,8 +45,10 @@ struct session_own {
 	struct pump pump;
 	struct place_files files;
 	char run_dir[TL_LIMIT_PATH + 64];
-	struct list relays;  /* of struct own_relay: on a stream */
-	struct list waiting; /* without a stream yet */
+	struct list relays;       /* of struct own_relay: on a stream */
+	struct list waiting;      /* without a stream yet */
+	struct conn_relays conns; /* connections of tunnels */
+	struct list carried;      /* their requests: struct own_carry */
 	bool leaving, closed;
 	uint8_t chunk[RELAY_CHUNK];
 	/* shared */
@@ -54,15 +57,18 @@ struct session_own {
 	pthread_cond_t changed;
 	enum own_state state;
 	struct tl_err why;
-	struct list requests; /* of struct own_relay */
-	struct list tasks;    /* of struct own_task, for the connecting thread */
-	struct list asked;    /* questions taken by it or answered */
+	struct list requests;   /* of struct own_relay */
+	struct list carries;    /* of struct own_carry */
+	struct list carry_ends; /* of struct session_carrier */
+	struct list tasks;      /* of struct own_task, for the connecting thread */
+	struct list asked;      /* questions taken by it or answered */
 	size_t task_count;
 	bool quit;
 };
 
 /* One stream. */
 struct own_relay {
+	struct pump_user user; /* of its stream */
 	struct list node;
 	struct session_own *own;
 	struct io io;
@@ -84,11 +90,21 @@ struct own_relay *relay_new(const char *open_json, int fd, struct tl_err *err);
 void relay_begin(struct session_own *o, struct own_relay *r);
 /* Gives streams to those that wait. */
 void relay_serve(struct session_own *o);
-void relay_event(struct own_relay *r, const struct session_event *ev);
 void relay_end(struct own_relay *r);
 void relay_end_all(struct session_own *o);
 /* A request the loop never saw. */
 void relay_free(struct own_relay *r);
+
+/* session_carry.c; the first three are the loop's thread's */
+void carry_init(struct session_own *o);
+/* Takes requests of other threads. */
+void carry_wake(struct session_own *o);
+/* The session is lost: ends all connections. */
+void carry_lost(struct session_own *o);
+/* As session_carry and session_carry_end. */
+int own_carry(struct tl_session *s, struct session_carrier *carrier, void *ctx, int fd,
+	      const char *open_json, struct tl_bytes first, struct tl_err *err);
+void own_carry_end(struct tl_session *s, struct session_carrier *carrier);
 
 /* session_tasks.c */
 /* With the lock held; level -1: a question. NULL: too many, or no memory. */

@@ -23,6 +23,10 @@ struct session_back {
 	/* as session_open_answered */
 	int (*open)(struct tl_session *s, const char *open_json, struct tl_cancel *cancel,
 		    uint64_t deadline_ms, int *ret_fd, char **ret_ok, struct tl_err *err);
+	/* as session_carry and session_carry_end; NULL: this way cannot */
+	int (*carry)(struct tl_session *s, struct session_carrier *carrier, void *ctx, int fd,
+		     const char *open_json, struct tl_bytes first, struct tl_err *err);
+	void (*carry_end)(struct tl_session *s, struct session_carrier *carrier);
 	/* 0 while the connection lives */
 	int (*lost)(struct tl_session *s, struct tl_err *err);
 	/* ends it and frees what is its own */

@@ -19,6 +19,8 @@ void relay_free(struct own_relay *r)
 	free(r);
 }
 
+static void relay_event(struct pump_user *u, const struct session_event *ev);
+
 struct own_relay *relay_new(const char *open_json, int fd, struct tl_err *err)
 {
 	struct own_relay *r = calloc(1, sizeof(*r));
@@ -30,6 +32,7 @@ struct own_relay *relay_new(const char *open_json, int fd, struct tl_err *err)
 		goto fail;
 	}
 	r->fd = -1;
+	r->user.event = relay_event;
 	list_init(&r->node);
 	if (!doc)
 		goto fail;
@@ -231,7 +234,7 @@ static bool relay_attach(struct own_relay *r)
 		return false;
 	list_del(&r->node);
 	list_add_tail(&o->relays, &r->node);
-	session_stream_set_user(r->stream, r);
+	session_stream_set_user(r->stream, &r->user);
 	/* a fresh stream has a whole window: the line fits */
 	session_write(r->stream, bytes_str(r->line));
 	free(r->line);
@@ -262,8 +265,10 @@ void relay_serve(struct session_own *o)
 			return;
 }
 
-void relay_event(struct own_relay *r, const struct session_event *ev)
+static void relay_event(struct pump_user *u, const struct session_event *ev)
 {
+	struct own_relay *r = (struct own_relay *)(void *)u;
+
 	switch (ev->type) {
 	case SESSION_EV_READABLE:
 		to_caller(r);

@@ -1,6 +1,7 @@
-/* tunnel.c - tl_tunnel_*, tl_dial. A tunnel owns its listener, a thread that accepts, and a thread
- * for each connection (tunnel_conn.c). It holds one stream of the session for as long as it lives:
- * its end is the end of the session, and of a reverse tunnel it is the listener itself. */
+/* tunnel.c - tl_tunnel_*, tl_dial. A tunnel owns its listener, a thread that accepts, and threads
+ * for what a connection may have to wait for (tunnel_conn.c). It holds one stream of the session
+ * for as long as it lives: its end is the end of the session, and of a reverse tunnel it is the
+ * listener itself. */
 #include <errno.h>
 #include <netdb.h>
 #include <poll.h>
@@ -137,10 +138,8 @@ static bool accept_one(struct tl_tunnel *t, int listener)
 			    NI_NUMERICHOST | NI_NUMERICSERV);
 	snprintf(peer, sizeof(peer), "%s%s%s", host[0] ? host : "a local program",
 		 host[0] ? " port " : "", port);
-	if (tunnel_conn_start(t, fd, peer, "") != 0) {
-		tunnel_log(t, 1, "%s: out of memory", peer);
+	if (tunnel_conn_start(t, fd, peer, "") == TL_E_NOMEM)
 		return false;
-	}
 	if (t->once)
 		listeners_close(t);
 	return true;
@@ -158,8 +157,8 @@ static void announced(struct tl_tunnel *t, struct tl_bytes line)
 		 (int)json_int(root, "port", 0));
 	if (!id[0] || strlen(id) >= 64)
 		tunnel_log(t, 1, "the host announced a connection without a name");
-	else if (tunnel_conn_start(t, -1, peer, id) != 0)
-		tunnel_log(t, 1, "%s: out of memory", peer);
+	else
+		(void)tunnel_conn_start(t, -1, peer, id); /* it says why not by itself */
 	yyjson_doc_free(doc);
 }
 
@@ -252,6 +251,12 @@ static void halt(struct tl_tunnel *t)
 	tl_cancel(t->stop);
 	pthread_join(t->thread, NULL);
 	pthread_mutex_lock(&t->lock);
+	t->halting = true;
+	if (session_can_carry(t->session)) {
+		/* its answer counts as one more */
+		t->connections++;
+		session_carry_end(t->session, &t->carrier);
+	}
 	while (t->connections)
 		pthread_cond_wait(&t->changed, &t->lock);
 	pthread_mutex_unlock(&t->lock);
@@ -295,6 +300,8 @@ static struct tl_tunnel *tunnel_new(struct tl_session *s, const struct tl_tunnel
 		return NULL;
 	t->session = s;
 	t->user.ended = session_ends;
+	t->carrier.answered = tunnel_conn_answered;
+	t->carrier.ended = tunnel_conn_ended;
 	t->reverse = o->reverse != 0;
 	t->once = o->once != 0;
 	t->socks = !o->target;

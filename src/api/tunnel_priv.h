@@ -61,6 +61,7 @@ void tunnel_socks_answer(int fd, int code);
 struct tl_tunnel {
 	struct tl_session *session;
 	struct session_user user; /* the session tells us when it goes */
+	struct session_carrier carrier;
 	struct tunnel_end listen, target;
 	bool socks, reverse, once, unlink_path;
 	tl_log_fn *log;
@@ -77,13 +78,17 @@ struct tl_tunnel {
 	pthread_mutex_t lock; /* everything below */
 	pthread_cond_t changed;
 	size_t connections;
-	bool over;
-	struct tl_err why; /* code 0: a `once` tunnel that did its work */
+	bool over, halting; /* halting: no connection may be given to the session any more */
+	struct tl_err why;  /* code 0: a `once` tunnel that did its work */
 };
 
-/* One connection: begins a thread of its own. fd: who connected, -1 for one of a listener on the
- * host, then id is its name there. Takes fd. */
+/* One connection. fd: who connected, -1 for one of a listener on the host, then id is its name
+ * there. Takes fd. Says by itself what went wrong. 0 or TL_E_*. */
 int tunnel_conn_start(struct tl_tunnel *t, int fd, const char *peer, const char *id);
+/* Of the tunnel's carrier. */
+size_t tunnel_conn_answered(struct session_carrier *carrier, void *ctx, const struct tl_err *err,
+			    uint8_t word[CARRY_WORD]);
+void tunnel_conn_ended(struct session_carrier *carrier, void *ctx, const struct tl_err *why);
 /* The tunnel's work is done or cannot go on. */
 void tunnel_over(struct tl_tunnel *t, const struct tl_err *why);
 void tunnel_log(struct tl_tunnel *t, int level, const char *fmt, ...)
