@@ -32,6 +32,7 @@ static void link_clear_transport(struct link *l)
 {
 	if (!FAULT(FAULT_STALE_OUTPUT))
 		l->head_off = l->head_len = l->data_left = 0;
+	l->asked = l->asks = false;
 	l->want_hello = l->want_ack = l->want_ping = l->want_pong = l->want_bye = false;
 	l->head_has_ping = l->ping_open = l->sent_since_ping = false;
 	l->wake_due_ms = UINT64_MAX;
@@ -209,6 +210,30 @@ static void link_plan_bye(struct link *l)
 	l->want_bye = false;
 }
 
+static size_t part_of_cap(const struct link *l, size_t parts, size_t least, size_t most)
+{
+	size_t n = l->pace.cap_bytes / parts;
+	return n < least ? least : n > most ? most : n;
+}
+
+size_t link_frame_max(const struct link *l)
+{
+	return part_of_cap(l, 16, TL_LIMIT_LINK_FRAME_SEND, TL_LIMIT_LINK_FRAME_MAX);
+}
+
+/* Four times for each cap's worth of bytes: the sender never waits for an acknowledgement that the
+ * receiver has no reason to send. */
+static uint8_t link_ask(struct link *l, size_t data)
+{
+	uint64_t end = l->sent_off + data;
+	size_t step = part_of_cap(l, 4, TL_LIMIT_LINK_ACK_BYTES, TL_LIMIT_LINK_ACK_ASKED);
+	if (l->asked && l->asked_off <= l->sent_off && end - l->asked_off < step)
+		return 0;
+	l->asked = true;
+	l->asked_off = end;
+	return LINK_FLAG_DATA_ASK;
+}
+
 /* Bytes of the ring for the next DATA frame. After a resume the ring may hold more than the cap of
  * the fresh path, so the cap counts here too. */
 static size_t link_sendable(struct link *l)
@@ -222,7 +247,7 @@ static size_t link_sendable(struct link *l)
 	uint64_t n = flying < cap ? cap - flying : 0;
 	if (n > waiting)
 		n = waiting;
-	return n > TL_LIMIT_LINK_FRAME_SEND ? TL_LIMIT_LINK_FRAME_SEND : (size_t)n;
+	return n > link_frame_max(l) ? link_frame_max(l) : (size_t)n;
 }
 
 static void link_plan(struct link *l)
@@ -249,7 +274,7 @@ static void link_plan(struct link *l)
 	if (l->want_ack || (data && l->rx_off != l->rx_acked_off))
 		link_plan_ack(l);
 	if (data) {
-		link_head_frame(l, LINK_FRAME_DATA, 0, data, (uint32_t)l->sent_off);
+		link_head_frame(l, LINK_FRAME_DATA, link_ask(l, data), data, (uint32_t)l->sent_off);
 		l->data_left = data;
 		l->sent_since_ping = true;
 	}

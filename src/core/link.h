@@ -50,6 +50,8 @@ struct link {
 	struct pace pace;
 	uint8_t head[LINK_HEAD_MAX]; /* frames and frame header on their way out */
 	size_t head_off, head_len, data_left;
+	uint64_t asked_off; /* up to here the peer was asked to acknowledge */
+	bool asked;         /* at all, on this transport */
 	bool want_hello, want_ack, want_ping, want_pong, want_bye, head_has_ping;
 	uint64_t pong_opaque;
 	int bye_error;
@@ -57,6 +59,7 @@ struct link {
 
 	/* receiving */
 	uint64_t rx_off, rx_acked_off, ack_due_ms;
+	bool asks; /* the peer says when it wants an acknowledgement */
 	uint8_t in_head[LINK_HEADER];
 	size_t in_have; /* bytes of header, then of payload */
 	bool in_payload;
@@ -95,6 +98,9 @@ size_t link_room(const struct link *l, bool control);
 /* Appends the concatenation of the parts to the stream, all or nothing: 0, TL_E_LIMIT, TL_E_NOMEM.
  */
 int link_put(struct link *l, const struct tl_bytes *parts, size_t n);
+/* The largest DATA frame: no small part of what may be in flight, so that what waits for its end
+ * hardly waits longer, and as large as may be, because each costs a write here and a read there. */
+size_t link_frame_max(const struct link *l);
 /* What goes out next, at most LINK_SPANS spans, borrowed until any other call; returns their
  * number. */
 size_t link_pull(struct link *l, struct tl_bytes v[LINK_SPANS], uint64_t now_ms);

@@ -147,7 +147,9 @@ static int link_in_body(struct link *l, struct tl_bytes part, uint64_t now_ms,
 		if (l->rx_off == l->rx_acked_off)
 			l->ack_due_ms = now_ms + TL_LIMIT_LINK_ACK_MS;
 		l->rx_off += part.n;
-		if (l->rx_off - l->rx_acked_off >= TL_LIMIT_LINK_ACK_BYTES)
+		l->asks = l->asks || (l->in.flags & LINK_FLAG_DATA_ASK);
+		if (l->rx_off - l->rx_acked_off >=
+		    (l->asks ? TL_LIMIT_LINK_ACK_ASKED : TL_LIMIT_LINK_ACK_BYTES))
 			l->want_ack = true;
 		*ret_data = part;
 	} else if (l->in_have < sizeof(l->in_body)) {
@@ -160,6 +162,8 @@ static int link_in_body(struct link *l, struct tl_bytes part, uint64_t now_ms,
 		return 0;
 	l->in_have = 0;
 	l->in_payload = false;
+	if (l->in.type == LINK_FRAME_DATA && (l->in.flags & LINK_FLAG_DATA_ASK))
+		l->want_ack = true;
 	return l->in.type == LINK_FRAME_DATA ? 0 : link_in_control(l, now_ms);
 }
 

@@ -1,15 +1,18 @@
 /* pace.c - see pace.h.
  *
- * cap = 2 x delivered rate x least round trip. While the path is not full the rate follows the cap,
- * so the cap doubles per sample; once it is full the cap stays at twice what the path holds, which
- * keeps it busy and yet bounds what a Ctrl-C has to wait for.
- * The rate is the best of the last samples (one stall must not shrink the cap). A sample in which
- * the sender had nothing to send says nothing about the path, so it can only raise the cap. */
+ * cap = 2 x delivered rate x least round trip (at least TURNS_MS). While the path is not full the
+ * rate follows the cap, so the cap doubles per sample; once it is full the cap stays at twice what
+ * the path holds, which keeps it busy and yet bounds what a Ctrl-C has to wait for. The rate is the
+ * best of the last samples (one stall must not shrink the cap). A sample in which the sender had
+ * nothing to send says nothing about the path, so it can only raise the cap. */
 #include "core/pace.h"
 
 #include "base/limits.h"
 
 #define SAMPLE_MS 20 /* shorter ones measure the clock and the delayed acknowledgement */
+/* On a path as short as this machine's own, programs wait for each other's turns rather than for
+ * the path, and a cap made of its idle round trip would make them wait for each other more. */
+#define TURNS_MS 5
 
 void pace_reset(struct pace *p)
 {
@@ -28,9 +31,10 @@ void pace_rtt(struct pace *p, uint64_t rtt_ms)
 
 static size_t pace_cap_of(const struct pace *p, uint64_t rate)
 {
-	if (rate > UINT64_MAX / 2 / p->min_rtt_ms)
+	uint64_t ms = p->min_rtt_ms < TURNS_MS ? TURNS_MS : p->min_rtt_ms;
+	if (rate > UINT64_MAX / 2 / ms)
 		return TL_LIMIT_LINK_CAP_MAX;
-	uint64_t cap = 2 * rate * p->min_rtt_ms / 1000;
+	uint64_t cap = 2 * rate * ms / 1000;
 	if (cap < TL_LIMIT_LINK_CAP_MIN)
 		return TL_LIMIT_LINK_CAP_MIN;
 	return cap > TL_LIMIT_LINK_CAP_MAX ? TL_LIMIT_LINK_CAP_MAX : (size_t)cap;

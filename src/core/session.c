@@ -12,7 +12,7 @@
 #include "core/session_parts.h"
 
 #define SWEEP_MS   2000
-#define STAGE_SIZE (LINK_HEAD_MAX + TL_LIMIT_LINK_FRAME_SEND)
+#define STAGE_SIZE (LINK_HEAD_MAX + TL_LIMIT_LINK_FRAME_MAX)
 
 _Static_assert((int)SESSION_CONTROL == (int)MUX_CONTROL && (int)SESSION_KEY == (int)MUX_KEY &&
 		   (int)SESSION_NORMAL == (int)MUX_NORMAL && (int)SESSION_BULK == (int)MUX_BULK,
@@ -121,12 +121,13 @@ static size_t least(size_t a, size_t b)
 static void session_fill(struct session *s)
 {
 	struct link *l = &s->link;
+	size_t most = link_frame_max(l);
 	struct mux_frame f;
 	for (;;) {
 		uint64_t waiting = l->tx.next_off - l->sent_off;
-		if (waiting >= TL_LIMIT_LINK_FRAME_SEND)
+		if (waiting >= most)
 			return;
-		size_t frame = TL_LIMIT_LINK_FRAME_SEND - (size_t)waiting;
+		size_t frame = most - (size_t)waiting;
 		size_t data = link_room(l, false);
 		if (!mux_next_frame(&s->mux, least(frame, link_room(l, true)), least(frame, data),
 				    &f)) {

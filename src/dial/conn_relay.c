@@ -32,6 +32,7 @@ struct conn_relay {
 	enum session_class cls;
 	bool answered, said; /* the host has answered; the owner had a last word */
 	bool local_eof, host_eof, over;
+	bool full; /* the stream took no more: WRITABLE comes */
 	size_t first_n;
 	void (*on_answered)(void *ctx, struct conn_relay *r, const struct tl_err *err);
 	void (*on_ended)(void *ctx, struct conn_relay *r, const struct tl_err *why);
@@ -183,13 +184,14 @@ static void from_local(struct conn_relay *r)
 	uint8_t in[READ_BYTES];
 
 	/* a stream's queue bounds the turn: others have theirs when it is full */
+	r->full = false;
 	while (r->stream && !r->local_eof) {
 		size_t room = session_writable(r->stream);
 		long n;
 		if (room == 0) {
 			/* nothing is taken; asking is what makes WRITABLE come */
 			(void)session_write(r->stream, bytes_of(in, 1));
-			io_want_read(&r->io, false);
+			r->full = true;
 			return;
 		}
 		if (room > sizeof(in))
@@ -228,6 +230,10 @@ static void on_readable(void *ctx)
 
 	from_local(r);
 	pump_kick(p);
+	/* still so after the link took what it takes: only now, since the switch costs more than
+	 * the bytes of a short stop */
+	if (r->full && !r->over)
+		io_want_read(&r->io, false);
 }
 
 static void on_writable(void *ctx)

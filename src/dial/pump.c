@@ -17,6 +17,7 @@ static void pump_tick(void *ctx)
 	struct pump *p = ctx;
 	uint64_t slept = clock_slept_ms();
 
+	p->tick_ms = UINT64_MAX;
 	if (p->session && slept > p->slept_ms + 1000)
 		session_woke(p->session, clock_mono_ms());
 	p->slept_ms = slept;
@@ -32,6 +33,7 @@ void pump_init(struct pump *p, struct loop *l, void (*on_event)(void *, struct s
 	p->on_lost = on_lost;
 	p->ctx = ctx;
 	p->slept_ms = clock_slept_ms();
+	p->tick_ms = UINT64_MAX;
 	timer_init(l, &p->tick, pump_tick, p);
 }
 
@@ -114,6 +116,7 @@ void pump_detach(struct pump *p)
 {
 	pump_unbind(p);
 	p->session = NULL;
+	p->tick_ms = UINT64_MAX;
 	timer_stop(&p->tick);
 }
 
@@ -132,37 +135,41 @@ void pump_close(struct pump *p, void (*on_closed)(void *ctx))
 	timer_close(&p->tick, pump_closed);
 }
 
-/* Gathers pulled spans into the stage and writes them; false when the transport broke. */
+/* Frame by frame, straight from the ring; false when the transport broke. */
 static bool pump_write(struct pump *p, uint64_t now)
 {
 	struct pump_conn *c = p->conn;
 
 	for (;;) {
+		struct tl_bytes b[SESSION_SPANS];
+		struct iovec v[SESSION_SPANS];
+		size_t count = session_pullv(p->session, b, now), want = 0;
 		long put;
-		while (c->stage_off + c->stage_len < PUMP_STAGE) {
-			struct tl_bytes b = session_pull(p->session, now);
-			size_t room = PUMP_STAGE - c->stage_off - c->stage_len;
-			if (b.n == 0)
-				break;
-			if (b.n > room)
-				b.n = room;
-			memcpy(c->stage + c->stage_off + c->stage_len, b.p, b.n);
-			c->stage_len += b.n;
-			session_pulled(p->session, b.n, now);
-		}
-		if (c->stage_len == 0)
+		if (count == 0)
 			return true;
-		put = io_write(&c->io, c->stage + c->stage_off, c->stage_len);
+		for (size_t i = 0; i < count; i++) {
+			v[i].iov_base = (void *)(uintptr_t)b[i].p;
+			v[i].iov_len = b[i].n;
+			want += b[i].n;
+		}
+		put = io_writev(&c->io, v, (int)count);
 		if (put < 0)
 			return false;
-		c->stage_off += (size_t)put;
-		c->stage_len -= (size_t)put;
-		if (c->stage_len > 0) {
+		session_pulled(p->session, (size_t)put, now);
+		if ((size_t)put < want) {
 			io_want_write(&c->io, true);
 			return true;
 		}
-		c->stage_off = 0;
 	}
+}
+
+/* Most turns want the timer where it is. */
+static void pump_timer(struct pump *p, uint64_t when_ms)
+{
+	if (when_ms == p->tick_ms)
+		return;
+	p->tick_ms = when_ms;
+	timer_at(&p->tick, when_ms);
 }
 
 void pump_kick(struct pump *p)
@@ -187,7 +194,7 @@ void pump_kick(struct pump *p)
 			p->on_event(p->ctx, &ev);
 		}
 		if (p->session)
-			timer_at(&p->tick, session_tick(p->session, now));
+			pump_timer(p, session_tick(p->session, now));
 	} while (p->again && p->session);
 	p->running = false;
 }

@@ -7,8 +7,6 @@
 #include "core/session.h"
 #include "loop/io.h"
 
-#define PUMP_STAGE 65536
-
 struct pump;
 
 /* The user of a stream (session_stream_set_user) where streams of several kinds share a session:
@@ -24,8 +22,6 @@ void pump_user_event(const struct session_event *ev);
 struct pump_conn {
 	struct io io;
 	struct pump *pump;
-	size_t stage_off, stage_len; /* frames gathered for one write */
-	uint8_t stage[PUMP_STAGE];
 };
 
 struct pump {
@@ -35,6 +31,7 @@ struct pump {
 	struct loop_timer tick;
 	bool running, again;
 	uint64_t slept_ms; /* last seen clock_slept_ms */
+	uint64_t tick_ms;  /* when the timer comes */
 	/* called for every session event; may call session_* and pump_unbind, not pump_kick */
 	void (*on_event)(void *ctx, struct session_event *ev);
 	/* the transport ended or broke by itself: already unbound */

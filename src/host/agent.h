@@ -20,10 +20,10 @@
 #include "wire/link_frame.h"
 
 /* Bytes between a descriptor and a session; used within one callback only. */
-#define AGENT_CHUNK       32768
+#define AGENT_CHUNK       65536
 #define AGENT_CONNECTIONS (2 * TL_LIMIT_LINK_MAX)
 #define AGENT_TURN_BYTES                                                                           \
-	(8 * AGENT_CHUNK) /* what one source may move before others have a turn                    \
+	(4 * AGENT_CHUNK) /* what one source may move before others have a turn                    \
 			   */
 
 struct agent {

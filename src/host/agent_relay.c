@@ -55,15 +55,15 @@ static void relay_fill(struct relay *r)
 	size_t moved = 0;
 
 	while (s && !r->in_eof && moved < AGENT_TURN_BYTES) {
-		size_t room = session_writable(s->st);
+		size_t room = session_writable(s->st),
+		       most = room < AGENT_CHUNK ? room : AGENT_CHUNK;
 		long n;
 		if (room == 0) {
 			/* nothing is taken; asking is what makes WRITABLE come */
 			r->waiting = session_write(s->st, bytes_of(r->agent->chunk, 1)) == 0;
-			io_want_read(&r->io, false);
 			return;
 		}
-		n = io_read(&r->io, r->agent->chunk, room < AGENT_CHUNK ? room : AGENT_CHUNK);
+		n = io_read(&r->io, r->agent->chunk, most);
 		if (n == TL_E_AGAIN)
 			break;
 		if (n < 0 && r->socket) {
@@ -83,6 +83,8 @@ static void relay_fill(struct relay *r)
 			session_reset(s->st);
 			return;
 		}
+		if ((size_t)n < most)
+			break;
 	}
 	if (!r->in_eof)
 		io_want_read(&r->io, true);
@@ -126,6 +128,9 @@ static void relay_on_readable(void *ctx)
 	relay_fill(r);
 	if (r->s)
 		agent_link_kick(r->s->link);
+	/* still so after the link took what it takes: the switch costs more than a short stop */
+	if (r->s && r->waiting)
+		io_want_read(&r->io, false);
 }
 
 static void relay_on_writable(void *ctx)

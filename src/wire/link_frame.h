@@ -19,6 +19,7 @@ enum link_frame_type {
 
 #define LINK_HELLO_SIZE      48
 #define LINK_FLAG_PING_REPLY 1
+#define LINK_FLAG_DATA_ASK   1 /* acknowledge what comes up to the end of this frame */
 
 struct link_header {
 	uint8_t type, flags;

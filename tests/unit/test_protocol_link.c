@@ -144,10 +144,10 @@ static void test_frames(void **state)
 	n = example("ack", want, sizeof(want));
 	assert_int_equal(pull_all(&l, got, sizeof(got), 1050), n);
 	assert_memory_equal(got, want, n);
-	/* the same bytes, sent */
+	/* the same bytes, sent: the first of a transport ask */
 	struct tl_bytes part = bytes_of(data + 8, 12);
 	assert_int_equal(link_put(&l, &part, 1), 0);
-	n = example("data", want, sizeof(want));
+	n = example("data-ask", want, sizeof(want));
 	assert_int_equal(pull_all(&l, got, sizeof(got), 1050), n);
 	assert_memory_equal(got, want, n);
 	/* acknowledged: the ring is empty */

@@ -85,12 +85,13 @@ export type ErrorName = keyof typeof ERRORS
 /* every bound: proto/limits.def */
 export const LIMITS = {
   LINK_FRAME_MAX: 65535, // bytes: largest link payload accepted (16-bit length)
-  LINK_FRAME_SEND: 16384, // bytes: largest link payload sent: what a keystroke can wait behind
+  LINK_FRAME_SEND: 16384, // bytes: largest link payload sent on a slow path: what a keystroke can wait behind
   LINK_RING: 4194304, // bytes: replay ring per direction
   LINK_CAP_START: 262144, // bytes: bytes in flight before the first rate is measured
   LINK_CAP_MIN: 65536, // bytes: lowest cap on bytes in flight
   LINK_CAP_MAX: 4194304, // bytes: highest cap on bytes in flight
-  LINK_ACK_BYTES: 16384, // bytes: acknowledge at least this often
+  LINK_ACK_BYTES: 16384, // bytes: acknowledge at least this often a peer that does not ask for it
+  LINK_ACK_ASKED: 262144, // bytes: the same for a peer that asks, and the most bytes between two questions
   LINK_ACK_MS: 50, // ms: acknowledge at least this often
   LINK_PING_MS: 5000, // ms: silence before a PING
   LINK_DEAD_MS: 15000, // ms: silence after which a transport is dead
