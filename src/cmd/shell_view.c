@@ -15,8 +15,9 @@
 #include "cmd/shell_screen.h"
 #include "loop/io.h"
 
-#define OUT_MAX  65536
-#define OUT_BUSY 32768  /* what waits for the stream; the rest of what was typed waits in v->input \
+#define OUT_MAX 65536
+#define OUT_BUSY                                                                                   \
+	32768           /* what waits for the stream; the rest of what was typed waits in v->input \
 			 */
 #define TYPED_MAX  4096 /* one read of the terminal */
 #define TAIL_BYTES 65536 /* what one sees of a terminal joined later */

@@ -215,7 +215,7 @@ function agentCall(state, method, p) {
 /* a terminal with its whole log */
 class FakeTerminal {
   constructor(state, p) {
-    this.state = state; this.id = `t${state.nextTerminal++}`; this.p = p; this.bytes = Buffer.alloc(0); this.first = 0; this.viewers = new Set(); this.cols = p.cols ?? 80; this.rows = p.rows ?? 24
+    this.state = state; this.id = `t${state.nextTerminal++}`; this.p = p; this.bytes = Buffer.alloc(0); this.first = 0; this.viewers = new Set(); this.took = new Map(); this.cols = p.cols ?? 80; this.rows = p.rows ?? 24
     const program = p.shell ? [p.shell, ...(p.args ?? [])] : ['/bin/bash', '--norc', '-i']
     const env = { ...process.env, PS1: '\\w$ ', TERM: 'xterm-256color' }
     for (const [k, v] of Object.entries(p.env ?? {})) { if (v === null) delete env[k]; else env[k] = v }
@@ -268,9 +268,24 @@ class ViewerSide {
       this.frame(65, a)
       term.viewers.add(this)
       this.pump()
-    } else if (type === 2) term.child.stdin.write(Buffer.from(p))
+    } else if (type === 8) {
+      this.seq = String(p.readBigUInt64BE(0)); this.inputAt = Number(p.readBigUInt64BE(8))
+      this.tell(term.took.get(this.seq) ?? this.inputAt)
+    } else if (type === 2) {
+      const skip = this.seq === undefined ? 0 : Math.min(p.length, term.took.get(this.seq) - this.inputAt)
+      term.child.stdin.write(Buffer.from(p.subarray(skip)))
+      if (this.seq === undefined) return
+      this.inputAt += p.length
+      this.tell(Math.max(this.inputAt, term.took.get(this.seq)))
+    }
     else if (type === 3) { term.cols = p.readUInt16BE(0); term.rows = p.readUInt16BE(2); term.child.stdio[3].write(`${term.cols} ${term.rows}\n`) }
     else if (type === 5) { this.acked = Number(p.readBigUInt64BE(0)); this.pump() }
+  }
+  tell(took) {
+    this.term.took.set(this.seq, took)
+    const a = Buffer.alloc(8)
+    a.writeBigUInt64BE(BigInt(took))
+    this.frame(71, a)
   }
   pump() {
     const { term } = this

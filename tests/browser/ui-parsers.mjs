@@ -15,7 +15,7 @@ const { test, run } = tap()
 
 /* the window is TypeScript for a bundler: bundle what is tested */
 const { build } = await import(pathToFileURL(createRequire(path.join(ui, 'package.json')).resolve('vite')))
-writeFileSync(path.join(base, 'entry.ts'), ['host/hold', 'host/viewer', 'host/sftp', 'host/sftpPool', 'net/framed', 'net/errors', 'page/prompts']
+writeFileSync(path.join(base, 'entry.ts'), ['host/hold', 'host/typed', 'host/viewer', 'host/sftp', 'host/sftpPool', 'net/framed', 'net/errors', 'page/prompts']
   .map((f) => `export * from ${JSON.stringify(path.join(ui, 'src', f))}`).join('\n'))
 await build({ root: ui, configFile: false, logLevel: 'error', build: { outDir: base, emptyOutDir: false, minify: false, target: 'node20', lib: { entry: path.join(base, 'entry.ts'), formats: ['es'], fileName: 'out' } } })
 const m = await import(pathToFileURL(path.join(base, 'out.js')))
@@ -48,15 +48,15 @@ class FakeStream {
 }
 
 test('hold frames come out the same however they are cut', () => {
-  const bytes = Buffer.concat([attached(5, 7, 100), hold(66, Buffer.from('hello')), hold(67, u64(1000)), hold(69, u16(132), u16(43)), hold(99, Buffer.from('later')), hold(68, u32(0), u32(3))])
+  const bytes = Buffer.concat([attached(5, 7, 100), hold(66, Buffer.from('hello')), hold(67, u64(1000)), hold(69, u16(132), u16(43)), hold(99, Buffer.from('later')), hold(71, u64(7)), hold(68, u32(0), u32(3))])
   for (const parts of cuts(bytes)) {
     const seen = []
     const parser = new m.HoldParser({
       attached: (a) => seen.push(['attached', a.first, a.from, a.end, a.cols, a.rows, a.gap]), data: (b) => seen.push(['data', Buffer.from(b).toString()]),
-      gap: (n) => seen.push(['gap', n]), exit: (k, v) => seen.push(['exit', k, v]), size: (c, r) => seen.push(['size', c, r])
+      gap: (n) => seen.push(['gap', n]), exit: (k, v) => seen.push(['exit', k, v]), size: (c, r) => seen.push(['size', c, r]), inputAcked: (n) => seen.push(['inputAcked', n])
     })
     for (const p of parts) parser.feed(p)
-    assert.deepEqual(seen, [['attached', 5, 7, 100, 80, 24, false], ['data', 'hello'], ['gap', 1000], ['size', 132, 43], ['exit', 'exit', 3]])
+    assert.deepEqual(seen, [['attached', 5, 7, 100, 80, 24, false], ['data', 'hello'], ['gap', 1000], ['size', 132, 43], ['inputAcked', 7], ['exit', 'exit', 3]])
   }
 })
 
@@ -71,8 +71,10 @@ test('what the window writes is what the protocol says', () => {
   assert.deepEqual(Buffer.from(m.attachFrame(9, 0, 0)), hold(1, u64(9), u32(0), u32(0)))
   assert.deepEqual(Buffer.from(m.resizeFrame(80, 24)), hold(3, u16(80), u16(24)))
   assert.deepEqual(Buffer.from(m.ackedFrame(2 ** 40)), hold(5, u64(2 ** 40)))
-  const input = m.inputFrames(new Uint8Array(40000).fill(65))
-  assert.deepEqual(input.map((f) => f.length - 4), [16384, 16384, 7232])
+  assert.deepEqual(Buffer.from(m.inputIdFrame(0xfedcba9876543210n, 2 ** 40)), hold(8, Buffer.from('fedcba9876543210', 'hex'), u64(2 ** 40)))
+  const typed = new m.Typed(7n)
+  typed.type(new Uint8Array(40000).fill(65))
+  assert.deepEqual(typed.frames().map((f) => f.length - 4), [16384, 16384, 7232])
 })
 
 test('framed JSON comes out the same however it is cut', () => {
@@ -112,7 +114,7 @@ test('a viewer tells old text from new, also inside one frame', async () => {
 test('a log that begins in the middle is shown from its first whole line', async () => {
   const { v, streams, seen } = viewer()
   await v.attach(false)
-  assert.deepEqual(streams[0].sent[0].subarray(4, 12), Buffer.alloc(8, 255))
+  assert.deepEqual(streams[0].sent[1].subarray(4, 12), Buffer.alloc(8, 255))
   streams[0].give(Buffer.concat([attached(10, 1000, 1020), hold(66, Buffer.from('5;3mtorn\r\nwhole line'))]))
   assert.equal(seen.text, 'whole line')
 })
@@ -126,7 +128,7 @@ test('a letter of several bytes may be cut anywhere, and the cursor counts bytes
   assert.equal(seen.text, '\u00e4\u65e5\u{1f600}')
   streams[0].break()
   await until(() => streams.length === 2, 'the second stream', 2000)
-  assert.deepEqual(streams[1].sent[0].subarray(4, 12), u64(letters.length))
+  assert.deepEqual(streams[1].sent[1].subarray(4, 12), u64(letters.length))
 })
 
 test('after a break a viewer goes on at its cursor; a gap is told; input waits', async () => {
@@ -140,11 +142,83 @@ test('after a break a viewer goes on at its cursor; a gap is told; input waits',
   await until(() => streams.length === 2, 'the second stream', 2000)
   await Promise.resolve()
   const kinds = streams[1].sent.map((f) => f[0])
-  assert.deepEqual(kinds, [1, 3, 2])
+  assert.deepEqual(kinds, [8, 1, 3, 2])
   streams[1].give(Buffer.concat([attached(10, 10, 20, 1), hold(66, Buffer.from('rest'))]))
   assert.deepEqual(seen.gaps, [7])
   assert.equal(seen.text, 'abcrest')
   assert.equal(streams.length, 2)
+})
+
+/* a hold that takes one viewer's input: skips what it has, notes what it got */
+class FakeHold {
+  took = 0; at = 0; got = Buffer.alloc(0)
+  feed(f) {
+    if (f[0] === 8) this.at = Number(f.readBigUInt64BE(12))
+    if (f[0] !== 2) return
+    const bytes = f.subarray(4), skip = Math.min(bytes.length, this.took - this.at)
+    assert.ok(skip >= 0, 'a gap')
+    this.got = Buffer.concat([this.got, bytes.subarray(skip)])
+    this.at += bytes.length
+    this.took = Math.max(this.took, this.at)
+  }
+}
+
+test('what is typed reaches the hold once, wherever streams break', async () => {
+  for (let seed = 1; seed <= 30; seed++) {
+    const next = random(seed * 7919), peer = new FakeHold(), { v, streams } = viewer()
+    const typed = Array.from({ length: 300 }, (_, i) => `line ${i}\r`)
+    await v.attach(true)
+    const id = streams[0].sent[0].subarray(4, 12)
+    for (let i = 0, done = 0; i < typed.length; i++) {
+      v.input(Buffer.from(typed[i]))
+      const s = streams.at(-1), roll = next()
+      /* the hold gets a part of what was sent, acknowledges now and then, or the stream breaks with the rest under way */
+      for (const end = roll < 0.1 ? done + Math.floor(next() * (s.sent.length - done)) : s.sent.length; done < end; done++) {
+        peer.feed(s.sent[done])
+        if (s.sent[done][0] === 8) { assert.deepEqual(s.sent[done].subarray(4, 12), id); s.give(hold(71, u64(peer.took))) }
+        if (s.sent[done][0] === 1) s.give(attached(0, 0, 0))
+      }
+      if (roll > 0.6) s.give(hold(71, u64(peer.took)))
+      if (roll >= 0.1) continue
+      const count = streams.length
+      s.break()
+      await until(() => streams.length > count, 'the next stream', 2000)
+      await until(() => streams.at(-1).sent.length > 1, 'its first frames', 2000)
+      done = 0
+    }
+    const last = streams.at(-1)
+    for (const frame of last.sent) peer.feed(frame)
+    assert.equal(peer.got.toString(), typed.join(''))
+  }
+})
+
+test('a paste goes out as it is acknowledged; too much is said, not cut', async () => {
+  const { v, streams, seen } = viewer()
+  await v.attach(true)
+  streams[0].give(Buffer.concat([hold(71, u64(0)), attached(0, 0, 0)]))
+  const sent = () => streams[0].sent.filter((f) => f[0] === 2).reduce((n, f) => n + f.length - 4, 0)
+  v.input(Buffer.alloc(1000000, 65))
+  assert.equal(sent(), 262144)
+  streams[0].give(hold(71, u64(100000)))
+  assert.equal(sent(), 362144)
+  v.input(Buffer.alloc(8 << 20, 65))
+  assert.match(seen.text, /too much to keep/)
+  for (let at = sent(); at < 1000000; at = sent()) streams[0].give(hold(71, u64(at)))
+  assert.equal(sent(), 1000000)
+})
+
+test('a hold of an earlier version acknowledges nothing: typing goes on, and is not repeated', async () => {
+  const { v, streams } = viewer()
+  await v.attach(true)
+  v.input(Buffer.from('before'))
+  streams[0].give(attached(0, 0, 0))
+  v.input(Buffer.alloc(1000000, 65))
+  assert.equal(streams[0].sent.filter((f) => f[0] === 2).reduce((n, f) => n + f.length - 4, 0), 1000006)
+  streams[0].break()
+  v.input(Buffer.from('after'))
+  await until(() => streams.length === 2, 'the second stream', 2000)
+  await Promise.resolve()
+  assert.equal(Buffer.concat(streams[1].sent.filter((f) => f[0] === 2).map((f) => f.subarray(4))).toString(), 'after')
 })
 
 test('credit is given back for what was drawn, and only once', async () => {

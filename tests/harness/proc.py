@@ -152,7 +152,7 @@ def find_processes(mark_=None, uid=None, argv0=None):
                 with open(f"/proc/{d}/environ", "rb") as f:
                     if f"TOWLINE_TEST={mark_}".encode() not in f.read().split(b"\0"):
                         continue
-            with open(f"/proc/{d}/status") as f:
+            with open(f"/proc/{d}/status", errors="replace") as f:
                 status = dict(line.split(":", 1) for line in f.read().splitlines() if ":" in line)
             if status["State"].split()[0] in "ZX":
                 continue

@@ -167,7 +167,7 @@ class Sshd(Fixture):
         kids, out = {}, []
         for pid in find_processes(argv0="sshd"):
             try:
-                with open(f"/proc/{pid}/stat") as f:
+                with open(f"/proc/{pid}/stat", errors="replace") as f:
                     kids.setdefault(int(f.read().rsplit(")", 1)[1].split()[1]), []).append(pid)
             except OSError:
                 continue

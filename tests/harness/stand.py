@@ -5,6 +5,7 @@ for each line on its standard input, until that ends:
   {"do": "kill-ssh"}      kills the ssh processes of the daemon           -> {"killed": n}
   {"do": "cut"|"heal"}    the network between them goes away, comes back  -> {}
   {"do": "kill-agent"}    kill -9 of the agent on the host                -> {"killed": n}
+  {"do": "kill-daemon"}   kill -9 of the daemon here                      -> {"killed": n}
   {"do": "stop-daemon"}   towline stop                                    -> {}
   {"do": "towline", "argv": [...]}                                        -> {"status", "stdout", "stderr"}
   {"do": "remote", "command": "..."}  by plain ssh                        -> {"stdout"}
@@ -57,6 +58,7 @@ def main(count):
             "cut": lambda q: host.wire.cut() or {},
             "heal": lambda q: host.wire.heal() or {},
             "kill-agent": lambda q: kill(agents(host)),
+            "kill-daemon": lambda q: kill([local.pid()]),
             "stop-daemon": lambda q: towline({"argv": ["stop"]}),
             "towline": towline,
             "remote": lambda q: {"stdout": host.remote(q["command"]).stdout},

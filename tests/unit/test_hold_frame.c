@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "base/err.h"
+#include "doc_example.h"
 #include "host/hold_title.h"
 #include "wire/hold_frame.h"
 
@@ -64,6 +65,22 @@ static void test_bytes(void **state)
 	hold_put(&b, HOLD_FRAME_SIGNAL, "\x0f", 1);
 	assert_int_equal(b.len, sizeof(want));
 	assert_memory_equal(buf_data(&b).p, want, sizeof(want));
+	buf_fini(&b);
+}
+
+static void test_examples_of_the_document(void **state)
+{
+	uint8_t want[64];
+	struct buf b;
+	(void)state;
+	buf_init(&b, 64);
+	hold_put_input_id(&b, (struct hold_input_id){1, 7});
+	assert_int_equal(b.len, doc_example("input-id", want, sizeof(want)));
+	assert_memory_equal(buf_data(&b).p, want, b.len);
+	buf_clear(&b);
+	hold_put_offset(&b, HOLD_FRAME_INPUT_ACKED, 10);
+	assert_int_equal(b.len, doc_example("input-acked", want, sizeof(want)));
+	assert_memory_equal(buf_data(&b).p, want, b.len);
 	buf_fini(&b);
 }
 
@@ -162,6 +179,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_round_trips),
 	    cmocka_unit_test(test_bytes),
+	    cmocka_unit_test(test_examples_of_the_document),
 	    cmocka_unit_test(test_incomplete_and_wrong),
 	    cmocka_unit_test(test_limits),
 	    cmocka_unit_test(test_titles),

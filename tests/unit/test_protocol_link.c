@@ -5,7 +5,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -13,38 +12,9 @@
 #include "base/limits.h"
 #include "core/link.h"
 #include "core/mux.h"
+#include "doc_example.h"
 
 static const uint8_t id[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-
-/* The bytes of the block ```hex NAME of the protocol document. */
-static size_t example(const char *name, uint8_t *out, size_t size)
-{
-	char line[1000], want[100];
-	size_t n = 0;
-	bool inside = false;
-	FILE *f = fopen("docs/protocol.md", "r");
-	assert_non_null(f);
-	snprintf(want, sizeof(want), "```hex %s\n", name);
-	while (fgets(line, sizeof(line), f)) {
-		if (inside && line[0] == '`')
-			break;
-		for (char *c = line; inside && *c;) {
-			unsigned v;
-			if (isspace((unsigned char)*c)) {
-				c++;
-				continue;
-			}
-			assert_int_equal(sscanf(c, "%2x", &v), 1);
-			assert_true(n < size);
-			out[n++] = (uint8_t)v;
-			c += 2;
-		}
-		inside = inside || !strcmp(line, want);
-	}
-	fclose(f);
-	assert_true(n > 0);
-	return n;
-}
 
 static size_t pull_all(struct link *l, uint8_t *out, size_t size, uint64_t now)
 {
@@ -111,7 +81,7 @@ static void test_hello(void **state)
 	(void)state;
 	link_init(&l, true, id);
 	link_up(&l, 0, 1000);
-	size_t n = example("hello-first", want, sizeof(want));
+	size_t n = doc_example("hello-first", want, sizeof(want));
 	assert_int_equal(pull_all(&l, got, sizeof(got), 1000), n);
 	assert_memory_equal(got, want, n);
 	link_down(&l, 1000);
@@ -120,7 +90,7 @@ static void test_hello(void **state)
 	l.tx.base_off = l.tx.next_off = l.sent_off = 70000;
 	l.rx_off = 1000;
 	link_up(&l, 0, 1000);
-	n = example("hello-third", want, sizeof(want));
+	n = doc_example("hello-third", want, sizeof(want));
 	assert_int_equal(pull_all(&l, got, sizeof(got), 1000), n);
 	assert_memory_equal(got, want, n);
 	link_fini(&l);
@@ -132,7 +102,7 @@ static void test_frames(void **state)
 	uint8_t data[100], want[100], got[200];
 	struct tl_bytes stream;
 	(void)state;
-	size_t n = example("data", data, sizeof(data));
+	size_t n = doc_example("data", data, sizeof(data));
 	bring_up(&l, true, 0x100000003u, 0x100000003u);
 	assert_int_equal(feed(&l, data, n, 1000, &stream), 0);
 	assert_int_equal(stream.n, 12);
@@ -141,27 +111,27 @@ static void test_frames(void **state)
 	assert_int_equal(pull_all(&l, got, sizeof(got), 1000), 0);
 	assert_int_equal(link_tick(&l, 1000), 1000 + TL_LIMIT_LINK_ACK_MS);
 	link_tick(&l, 1000 + TL_LIMIT_LINK_ACK_MS);
-	n = example("ack", want, sizeof(want));
+	n = doc_example("ack", want, sizeof(want));
 	assert_int_equal(pull_all(&l, got, sizeof(got), 1050), n);
 	assert_memory_equal(got, want, n);
 	/* the same bytes, sent: the first of a transport ask */
 	struct tl_bytes part = bytes_of(data + 8, 12);
 	assert_int_equal(link_put(&l, &part, 1), 0);
-	n = example("data-ask", want, sizeof(want));
+	n = doc_example("data-ask", want, sizeof(want));
 	assert_int_equal(pull_all(&l, got, sizeof(got), 1050), n);
 	assert_memory_equal(got, want, n);
 	/* acknowledged: the ring is empty */
-	n = example("ack", want, sizeof(want));
+	n = doc_example("ack", want, sizeof(want));
 	assert_int_equal(feed(&l, want, n, 1060, &stream), 0);
 	assert_int_equal(ring_len(&l.tx), 0);
 	/* ping and its reply */
-	n = example("ping", want, sizeof(want));
+	n = doc_example("ping", want, sizeof(want));
 	assert_int_equal(feed(&l, want, n, 1060, &stream), 0);
-	n = example("ping-reply", want, sizeof(want));
+	n = doc_example("ping-reply", want, sizeof(want));
 	assert_int_equal(pull_all(&l, got, sizeof(got), 1060), n);
 	assert_memory_equal(got, want, n);
 	/* BYE, said and heard */
-	n = example("bye", want, sizeof(want));
+	n = doc_example("bye", want, sizeof(want));
 	link_end(&l, TL_E_GAP, "gap", false);
 	assert_int_equal(pull_all(&l, got, sizeof(got), 1060), n);
 	assert_memory_equal(got, want, n);
@@ -190,7 +160,7 @@ static size_t mux_bytes(struct mux *m, uint8_t *out)
 static void expect_mux(struct mux *m, const char *name)
 {
 	uint8_t want[100], got[200];
-	size_t n = example(name, want, sizeof(want));
+	size_t n = doc_example(name, want, sizeof(want));
 	assert_int_equal(mux_bytes(m, got), n);
 	assert_memory_equal(got, want, n);
 }
@@ -198,7 +168,7 @@ static void expect_mux(struct mux *m, const char *name)
 static void feed_mux(struct mux *m, const char *name)
 {
 	uint8_t in[100];
-	size_t n = example(name, in, sizeof(in));
+	size_t n = doc_example(name, in, sizeof(in));
 	assert_int_equal(mux_feed(m, bytes_of(in, n)), 0);
 }
 

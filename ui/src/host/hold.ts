@@ -21,6 +21,7 @@ export interface HoldEvents {
   gap(next: number): void
   exit(kind: 'exit' | 'signal', value: number): void
   size(cols: number, rows: number): void
+  inputAcked(offset: number): void
 }
 
 export class HoldParser {
@@ -74,6 +75,10 @@ export class HoldParser {
         need(4)
         this.events.size(view.getUint16(0), view.getUint16(2))
         break
+      case F.INPUT_ACKED:
+        need(8)
+        this.events.inputAcked(Number(view.getBigUint64(0)))
+        break
       default:
         /* INFO was not asked for; unknown types are for later versions */
         break
@@ -99,15 +104,18 @@ export function attachFrame(from: number | undefined, tail: number, window: numb
   return out
 }
 
-/** Input, cut into frames that are not too long. */
-export function inputFrames(bytes: Uint8Array): Uint8Array[] {
-  const out: Uint8Array[] = []
-  for (let at = 0; at < bytes.length; at += limits.TERM_FRAME) {
-    const part = bytes.subarray(at, at + limits.TERM_FRAME)
-    const { out: one } = frame(F.INPUT, part.length)
-    one.set(part, HEAD)
-    out.push(one)
-  }
+/** Says whose input follows, and the offset of its first byte. */
+export function inputIdFrame(id: bigint, from: number): Uint8Array {
+  const { out, view } = frame(F.INPUT_ID, 16)
+  view.setBigUint64(0, id)
+  view.setBigUint64(8, BigInt(from))
+  return out
+}
+
+/** At most TERM_FRAME bytes of input. */
+export function inputFrame(bytes: Uint8Array): Uint8Array {
+  const { out } = frame(F.INPUT, bytes.length)
+  out.set(bytes, HEAD)
   return out
 }
 

@@ -66,7 +66,7 @@ class HoldProcess implements ITerminalChildProcess {
   private viewer?: TerminalViewer
   private replaying = false
   private lastWrite: Promise<void> = Promise.resolve()
-  private early: string[] = []
+  private early: Uint8Array[] = []
 
   constructor(readonly id: number, private readonly owner: TowlineTerminals, private info: TermInfo | undefined,
     private readonly request: HostCalls['term/create']['params'] | undefined) {}
@@ -88,7 +88,7 @@ class HoldProcess implements ITerminalChildProcess {
       return { message: error instanceof Error ? error.message : String(error) }
     }
     this.readyEmitter.fire({ pid: this.info.pid, cwd: this.info.cwd, windowsPty: undefined })
-    for (const text of this.early.splice(0)) this.input(text)
+    for (const bytes of this.early.splice(0)) this.viewer.input(bytes)
     return undefined
   }
 
@@ -137,12 +137,16 @@ class HoldProcess implements ITerminalChildProcess {
 
   input(data: string): void {
     if (this.replaying && REPORT.test(data)) return
-    if (this.viewer) this.viewer.input(new TextEncoder().encode(data))
-    else this.early.push(data)
+    this.type(new TextEncoder().encode(data))
   }
 
   async processBinary(data: string): Promise<void> {
-    this.viewer?.input(Uint8Array.from(data, (c) => c.charCodeAt(0) & 255))
+    this.type(Uint8Array.from(data, (c) => c.charCodeAt(0) & 255))
+  }
+
+  private type(bytes: Uint8Array): void {
+    if (this.viewer) this.viewer.input(bytes)
+    else this.early.push(bytes)
   }
 
   resize(cols: number, rows: number): void {

@@ -1,21 +1,22 @@
 /* A viewer of one terminal: its stream, its cursor in the log, its credit. Knows nothing of VS Code.
  *
  * Owns the stream and opens it again, from the cursor, when it broke. Text comes out once and in order; where the log had to
- * drop some, `onGap` says how much. Input typed while the link is down waits, up to INPUT_WAITING bytes. */
+ * drop some, `onGap` says how much. What is typed arrives once and in order, also over several streams (typed.ts). */
 import { TowlineError, isRetryable } from '../net/errors'
 import { limits } from '../net/proto'
 import { Signal } from '../net/signal'
 import type { Stream } from '../net/socket'
-import { HoldParser, ackedFrame, attachFrame, inputFrames, resizeFrame, signalFrame, type Attached } from './hold'
+import { HoldParser, ackedFrame, attachFrame, resizeFrame, signalFrame, type Attached } from './hold'
+import { Typed } from './typed'
 
 const TAIL = 256 * 1024
-const INPUT_WAITING = 64 * 1024
 const ACK_BYTES = 16 * 1024
 /* the window must open again even where the screen forgot to count something */
 const STUCK_MS = 3000
 /* how far to look for a line's end where the log does not begin at its beginning */
 const TORN_BYTES = 4096
 const LF = 10
+const NOT_TAKEN = '\r\n\x1b[0;2m[… what was typed or pasted is too much to keep until the host answers, and is left out …]\x1b[0m\r\n'
 
 export interface Piece {
   text: string
@@ -45,8 +46,8 @@ export class TerminalViewer {
   private readonly outstanding: Outstanding[] = []
   private acked = 0
   private stuck?: ReturnType<typeof setTimeout>
-  private readonly waiting: Uint8Array[] = []
-  private waitingBytes = 0
+  private readonly typed = new Typed()
+  private full = false
   private ended = false
   private opening = false
   private size?: { cols: number; rows: number }
@@ -60,14 +61,15 @@ export class TerminalViewer {
 
   input(bytes: Uint8Array): void {
     if (this.ended) return
-    for (const frame of inputFrames(bytes)) {
-      if (this.stream?.open) {
-        this.stream.send(frame)
-      } else if (this.waitingBytes + frame.length <= INPUT_WAITING) {
-        this.waiting.push(frame)
-        this.waitingBytes += frame.length
-      }
-    }
+    const full = !this.typed.type(bytes)
+    if (full && !this.full) this.onPiece.fire({ text: NOT_TAKEN, replay: true })
+    this.full = full
+    this.flush()
+  }
+
+  private flush(): void {
+    if (!this.stream?.open) return
+    for (const frame of this.typed.frames()) this.stream.send(frame)
   }
 
   resize(cols: number, rows: number): void {
@@ -112,16 +114,20 @@ export class TerminalViewer {
       data: (bytes) => this.take(bytes),
       gap: (next) => this.skipTo(next),
       exit: (kind, value) => this.finish(kind === 'exit' ? value : 128 + value),
-      size: (cols, rows) => this.onSize.fire({ cols, rows })
+      size: (cols, rows) => this.onSize.fire({ cols, rows }),
+      inputAcked: (offset) => {
+        this.typed.acked(offset)
+        this.flush()
+      }
     })
     this.stream = stream
     this.outstanding.length = 0
     this.acked = from ?? 0
     stream.onClose = (reason) => void this.lost(reason)
+    stream.send(this.typed.begin())
     stream.send(attachFrame(from, TAIL, limits.TERM_WINDOW))
     if (this.size) stream.send(resizeFrame(this.size.cols, this.size.rows))
-    for (const frame of this.waiting.splice(0)) stream.send(frame)
-    this.waitingBytes = 0
+    this.flush()
     stream.onData = (bytes) => {
       try {
         parser.feed(bytes)
@@ -134,6 +140,8 @@ export class TerminalViewer {
   }
 
   private begin(a: Attached): void {
+    this.typed.attached()
+    this.flush()
     const again = this.attachedOnce
     this.attachedOnce = true
     if (again) {
