@@ -10,7 +10,7 @@
 #include "base/err.h"
 #include "cmd/shell_input.h"
 
-#define TYPED 2000000
+#define TYPED 700000
 
 struct model {
 	bool old;          /* knows nothing of INPUT_ID */
@@ -62,7 +62,7 @@ static void type_up_to(struct shell_input *in, uint64_t *next, size_t n)
 static void test_every_byte_once(void **state)
 {
 	(void)state;
-	for (uint32_t seed = 1; seed <= 20; seed++) {
+	for (uint32_t seed = 1; seed <= 10; seed++) {
 		struct shell_input in;
 		struct model m = {0};
 		struct buf out;
