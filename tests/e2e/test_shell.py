@@ -216,9 +216,10 @@ class Losses(unittest.TestCase):
         self.host.wire.cut()
         self.expect(t, "towline: no connection to demo")
         t.send("echo late-$((n+1))\r")
+        away = t.at
         self.host.wire.heal()
         self.expect(t, "late-8")
-        self.expect(t, "\x1b[1;1H\x1b[2K")
+        t.expect("\x1b[1;1H\x1b[2K", 90, away)  # before or after what was waiting
         t.send("exit 4\r")
         self.assertEqual(t.wait(), 4)
 
