@@ -6,6 +6,7 @@
 #include "base/version.h"
 #include "host/agent.h"
 #include "host/bridge.h"
+#include "host/browser.h"
 #include "host/exec.h"
 #include "host/forward.h"
 #include "host/hold.h"
@@ -57,6 +58,7 @@ static const struct face {
     {"direct-streamlocal", direct_main, "the same to a unix socket"},
     {"tcpip-forward", listen_main, "listen for a stream (started by the agent)"},
     {"forwarded-tcpip", forwarded_main, "hand one accepted connection over (started by the agent)"},
+    {"browser", browser_main, "show a page in the window of this terminal ($BROWSER)"},
     {"ports", ports_main, "report listening ports as JSON-RPC on standard output"},
     {"probe", probe_main, "print facts about this host as JSON; touches nothing"},
     {"resolve", resolve_main, "print what a path is as JSON (used by the agent)"},
@@ -83,6 +85,10 @@ static int help(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+
+	if (argc > 0 && strcmp(slash ? slash + 1 : argv[0], BROWSER_NAME) == 0)
+		return browser_main(argc, argv);
 	for (size_t i = 0; argc > 1 && i < FACES; i++)
 		if (strcmp(argv[1], faces[i].name) == 0)
 			return faces[i].run(argc - 1, argv + 1);

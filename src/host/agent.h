@@ -26,6 +26,20 @@
 	(4 * AGENT_CHUNK) /* what one source may move before others have a turn                    \
 			   */
 
+/* A terminal and the link that attached to it last. */
+struct agent_attach {
+	char term[40];
+	struct agent_link *link;
+};
+
+/* Pages asked for by programs of the host (agent_url.c). */
+struct agent_urls {
+	struct agent_attach attached[TL_LIMIT_TERMS]; /* the newest at the end */
+	size_t attached_count;
+	unsigned opened; /* pages that still count, as of counted_ms */
+	uint64_t counted_ms;
+};
+
 struct agent {
 	struct loop loop;
 	struct listener listener;
@@ -41,6 +55,7 @@ struct agent {
 	/* Set in `serve`: one client on our own standard streams. Called once, when it has left;
 	 * the loop then ends by itself with the last child. */
 	void (*on_single_over)(struct agent *a);
+	struct agent_urls urls;
 	uint8_t *chunk; /* AGENT_CHUNK bytes */
 };
 
@@ -65,6 +80,7 @@ struct conn {
 	bool splice, full; /* full: the kernel takes no more now */
 	struct buf in;     /* line, "go" or HELLO being collected */
 	struct agent_link *link;
+	bool answered;  /* the last word was said */
 	int open_parts; /* handles to be closed before the memory goes */
 };
 

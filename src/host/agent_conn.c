@@ -9,6 +9,8 @@
 #include "base/str.h"
 #include "base/version.h"
 #include "host/agent.h"
+#include "host/agent_url.h"
+#include "host/browser.h"
 
 /* A client may need a while between the marker and its HELLO: other end of a slow line. */
 #define HELLO_MS    (TL_LIMIT_CONNECT_MS / 2)
@@ -44,7 +46,7 @@ void conn_close(struct conn *c, int code, const char *why)
 
 	if (c->state == CONN_CLOSED)
 		return;
-	if (c->sock.open && !spliced)
+	if (c->sock.open && !spliced && !c->answered)
 		say(c, c->transport && c->state >= CONN_GO ? "end" : "error", code, why);
 	c->state = CONN_CLOSED;
 	c->link = NULL;
@@ -89,6 +91,21 @@ static int collect(struct conn *c, struct io *io, size_t want, bool line)
 	return line ? TL_E_LIMIT : 1;
 }
 
+/* A program that wants to show a page: one line, one answer. */
+static void on_browser(struct conn *c, struct tl_bytes request)
+{
+	struct tl_err err = {0};
+	int rc = agent_url_open(c->agent, request, &err);
+
+	if (rc == 0) {
+		c->answered = true;
+		/* a few bytes into an empty socket; who does not read them is gone */
+		if (io_write(&c->sock, BROWSER_OPENED, strlen(BROWSER_OPENED)) < 0)
+			log_debug("browser: gone before its answer");
+	}
+	conn_close(c, rc, err.text);
+}
+
 static void on_line(struct conn *c)
 {
 	struct handshake_peer me = {
@@ -96,7 +113,7 @@ static void on_line(struct conn *c)
 	struct handshake_peer bridge;
 	struct buf out;
 	char *text;
-	int rc = collect(c, &c->sock, HANDSHAKE_LINE, true);
+	int rc = collect(c, &c->sock, TL_LIMIT_OPEN_LINE, true);
 
 	if (rc == 0)
 		return;
@@ -108,6 +125,11 @@ static void on_line(struct conn *c)
 		return;
 	}
 	text[c->in.len - 1] = 0;
+	if (str_starts(text, BROWSER_WORD)) {
+		on_browser(c, bytes_str(text + strlen(BROWSER_WORD)));
+		free(text);
+		return;
+	}
 	rc = handshake_get_bridge(text, &bridge);
 	free(text);
 	buf_clear(&c->in);
@@ -295,7 +317,7 @@ void conn_accept(void *ctx, int fd)
 	}
 	c->agent = a;
 	c->open_parts = 2;
-	buf_init(&c->in, HANDSHAKE_LINE);
+	buf_init(&c->in, TL_LIMIT_OPEN_LINE);
 	timer_init(&a->loop, &c->deadline, on_deadline, c);
 	timer_start(&c->deadline, HANDSHAKE_MS);
 	list_add_tail(&a->conns, &c->node);

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "host/agent.h"
+#include "host/agent_url.h"
 
 /* A clock jump of this much means that the machine slept. */
 #define SLEPT_MS 2000
@@ -29,6 +30,7 @@ static void agent_link_drop(struct agent_link *lk)
 	if (lk->over)
 		return;
 	lk->over = true;
+	agent_url_forget(lk);
 	LIST_FOREACH_SAFE (it, &lk->streams)
 		stream_closed(list_entry(it, struct agent_stream, node));
 	list_del(&lk->node);

@@ -11,6 +11,7 @@
 #include "host/agent_helper.h"
 #include "host/agent_holds.h"
 #include "host/agent_rpc.h"
+#include "host/browser.h"
 #include "host/facts.h"
 #include "host/hold_spawn.h"
 #include "loop/fsx.h"
@@ -155,7 +156,7 @@ static void method_TERM_CREATE(struct rpc_call *c)
 	struct agent *a = c->agent;
 	struct hold_spawn_spec spec = {.run_dir = a->run.path, .params = c->msg.params};
 	struct tl_err err = {0};
-	char id[TERM_ID + 1];
+	char id[TERM_ID + 1], browser[TL_LIMIT_PATH];
 
 	if (holds_each(a->forced_run_dir, NULL, NULL) >= TL_LIMIT_TERMS) {
 		rpc_failf(c, TL_E_LIMIT, "cannot start a terminal: %d are running already",
@@ -164,6 +165,9 @@ static void method_TERM_CREATE(struct rpc_call *c)
 	}
 	random_id(id, TERM_ID);
 	spec.id = id;
+	/* without it programs find no browser, and say so */
+	if (browser_link(a->run.path, browser, sizeof(browser)) == 0)
+		spec.browser = browser;
 	if (!hold_spawn(&a->loop, &spec, term_created, c, &err))
 		rpc_fail(c, &err);
 }

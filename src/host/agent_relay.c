@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "host/agent.h"
 #include "host/agent_holds.h"
+#include "host/agent_url.h"
 
 /* A child that wants to finish a write gets this long after its stream ended. */
 #define CHILD_END_MS 5000
@@ -304,7 +305,10 @@ int relay_open_term(struct agent_stream *s, const struct service *svc, yyjson_va
 	fd = hold_connect(s->link->agent->forced_run_dir, id, err);
 	if (fd < 0)
 		return fd;
-	return relay_new(s, fd, err) ? 0 : TL_E_NOMEM;
+	if (!relay_new(s, fd, err))
+		return TL_E_NOMEM;
+	agent_url_attached(s->link, id);
+	return 0;
 }
 
 int relay_open_socket(struct agent_stream *s, int fd, struct tl_err *err)

@@ -19,6 +19,7 @@ struct rpc {
 	struct list calls;
 	size_t call_count;
 	bool reading, ended; /* ended: FIN was sent or is due */
+	bool urls;           /* the client shows pages */
 };
 
 static void rpc_flush(struct rpc *r)
@@ -214,16 +215,40 @@ static void rpc_closed(struct agent_stream *s)
 static const struct stream_ops rpc_ops = {
     .readable = rpc_readable, .writable = rpc_writable, .closed = rpc_closed};
 
+bool rpc_notify(struct agent_link *lk, const char *method, yyjson_mut_doc *params)
+{
+	LIST_FOREACH (it, &lk->streams) {
+		struct agent_stream *s = list_entry(it, struct agent_stream, node);
+		struct rpc *r = s->ops == &rpc_ops ? s->state : NULL;
+		struct buf b;
+		int rc;
+		/* a client that does not read its answers gets no news */
+		if (!r || !r->urls || r->ended || r->out.len >= OUT_SLOW)
+			continue;
+		buf_init(&b, TL_LIMIT_RPC_MESSAGE);
+		rc = jsonrpc_put_notification(&b, method, params);
+		if (rc == 0)
+			rc = lsp_put(&r->out, buf_data(&b));
+		buf_fini(&b);
+		if (rc)
+			return false;
+		rpc_flush(r);
+		agent_link_kick(lk);
+		return true;
+	}
+	return false;
+}
+
 int rpc_open(struct agent_stream *s, const struct service *svc, yyjson_val *request,
 	     struct tl_err *err)
 {
 	struct rpc *r = calloc(1, sizeof(*r));
 
 	(void)svc;
-	(void)request;
 	if (!r)
 		return err_set(err, TL_E_NOMEM, "cannot open rpc: out of memory");
 	r->s = s;
+	r->urls = json_bool(request, "urls", false);
 	buf_init(&r->in, IN_MAX);
 	buf_init(&r->out, OUT_MAX);
 	list_init(&r->calls);

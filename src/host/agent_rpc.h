@@ -25,6 +25,10 @@ void rpc_fail(struct rpc_call *c, const struct tl_err *err);
 void rpc_failf(struct rpc_call *c, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Sends a notification on the rpc stream of lk that asked for them ("urls": true in its opening).
+ * params is borrowed. false: there is none, or it takes nothing now. */
+bool rpc_notify(struct agent_link *lk, const char *method, yyjson_mut_doc *params);
+
 /* agent_methods.c: runs the method; takes c. */
 void method_call(struct rpc_call *c);
 

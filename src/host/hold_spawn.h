@@ -11,6 +11,7 @@ struct hold_spawn_spec {
 	const char *exe;     /* towline-host; NULL: the running program, even if its file is gone */
 	const char *run_dir; /* absolute, 0700; the socket is <run_dir>/hold-<id>.sock */
 	const char *id;      /* lower-case letters and digits (random_id) */
+	const char *browser; /* what $BROWSER shall be, or NULL: as the login has it */
 	yyjson_val *params;  /* of term/create, or NULL; checked by the hold */
 };
 

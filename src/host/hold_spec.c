@@ -163,8 +163,8 @@ static void identity_of(struct identity *who)
 										    : "/bin/sh";
 }
 
-static int plan_env(struct hold_plan *plan, const struct identity *who, yyjson_val *over,
-		    struct tl_err *err)
+static int plan_env(struct hold_plan *plan, const struct identity *who, const char *browser,
+		    yyjson_val *over, struct tl_err *err)
 {
 	struct strv *env = &plan->env;
 	int rc = 0;
@@ -181,6 +181,11 @@ static int plan_env(struct hold_plan *plan, const struct identity *who, yyjson_v
 		   {"TOWLINE_TERM", plan->id}};
 	for (size_t i = 0; i < sizeof(set) / sizeof(set[0]) && !rc; i++)
 		rc = env_set(env, set[i].name, set[i].value);
+	/* R asks for one of its own first */
+	if (!rc && browser)
+		rc = env_set(env, "BROWSER", browser);
+	if (!rc && browser)
+		rc = env_set(env, "R_BROWSER", browser);
 	if (!rc && !env_get(env, "PATH"))
 		rc = env_set(env, "PATH", DEFAULT_PATH);
 	if (!rc)
@@ -250,12 +255,13 @@ static int plan_cwd(struct hold_plan *plan, const char *home, const char *cwd)
 static int plan_fill(struct hold_plan *plan, yyjson_val *root, struct tl_err *err)
 {
 	yyjson_val *p = json_get(root, "params");
-	const char *id, *run, *name, *tag, *cwd, *shell, *command, *version;
+	const char *id, *run, *name, *tag, *cwd, *shell, *command, *version, *browser;
 	struct identity who;
 	char path[TL_LIMIT_PATH];
 	int rc = plan_str(root, "id", &id, err);
 	rc = rc ? rc : plan_str(root, "runDir", &run, err);
 	rc = rc ? rc : plan_str(root, "version", &version, err);
+	rc = rc ? rc : plan_str(root, "browser", &browser, err);
 	rc = rc ? rc : plan_str(p, "name", &name, err);
 	rc = rc ? rc : plan_str(p, "tag", &tag, err);
 	rc = rc ? rc : plan_str(p, "cwd", &cwd, err);
@@ -280,7 +286,7 @@ static int plan_fill(struct hold_plan *plan, yyjson_val *root, struct tl_err *er
 	if (rc)
 		return err_set(err, rc, "create a terminal");
 	rc = plan_argv(plan, &who, shell, command, json_get(p, "args"), err);
-	return rc ? rc : plan_env(plan, &who, json_get(p, "env"), err);
+	return rc ? rc : plan_env(plan, &who, browser, json_get(p, "env"), err);
 }
 
 int hold_plan_parse(struct hold_plan *plan, struct tl_bytes text, struct tl_err *err)

@@ -7,7 +7,8 @@
 #include "wire/json.h"
 
 /* What hold_main is told, as JSON:
- * {"id":"k3f9","runDir":"/…/run/host","version":"0.1.0","params":{ parameters of term/create }} */
+ * {"id":"k3f9","runDir":"/…/run/host","version":"0.1.0","browser":"/…/towline-browser",
+ * "params":{ parameters of term/create }} */
 struct hold_plan {
 	char *id, *run_dir, *version;
 	char *name, *tag;

@@ -52,7 +52,7 @@ int rpc_open(struct hub_host *hh)
 	list_init(&r->calls);
 	r->next_id = 1;
 	hh->rpc = r;
-	buf_put_str(&r->out, "{\"open\":\"rpc\"}\n");
+	buf_put_str(&r->out, "{\"open\":\"rpc\",\"urls\":true}\n");
 	flush(hh);
 	return 0;
 }
