@@ -145,6 +145,22 @@ static void relay_on_writable(void *ctx)
 		agent_link_kick(r->s->link);
 }
 
+/* Both directions of a connection are gone: where it was a reset, nobody may be reading to notice.
+ */
+static void relay_hangup(void *ctx)
+{
+	struct relay *r = ctx;
+	struct agent_link *lk;
+	int e = 0;
+	socklen_t n = sizeof(e);
+
+	if (!r->s || getsockopt(r->io.rfd, SOL_SOCKET, SO_ERROR, &e, &n) != 0 || !e)
+		return;
+	lk = r->s->link;
+	session_reset(r->s->st);
+	agent_link_kick(lk);
+}
+
 static void relay_readable(struct agent_stream *s)
 {
 	relay_drain(s->state);
@@ -318,5 +334,6 @@ int relay_open_socket(struct agent_stream *s, int fd, struct tl_err *err)
 	if (!r)
 		return TL_E_NOMEM;
 	r->socket = true;
+	io_watch_hangup(&r->io, relay_hangup);
 	return 0;
 }

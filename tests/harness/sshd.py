@@ -37,15 +37,17 @@ class Sshd(Fixture):
     known        False: the host key is not in known_hosts yet
     extra        more sshd_config lines, e.g. "AllowTcpForwarding no"; client_extra: more lines of `Host demo`
     wire         True: the client connects through self.wire, a Wire that can be cut and stalled
+    env          more variables of what runs on the host
 
     Attributes: port, config (ssh_config), user, uid, home (the remote home), key, known_hosts, dir, log, wire.
     As root the remote user is a throw-away unix user; otherwise it is ourselves, with HOME replaced.
     """
 
     def __init__(self, alias="demo", shell="bash", password=None, passphrase="", known=True, extra="", client_extra="",
-                 wire=False, test=None):
+                 wire=False, env=None, test=None):
         self._begin(test)
         self.alias, self.password, self.extra = alias, password, extra
+        self.more_env = env or {}
         self.dir = scratch("tlh-")
         self.home = os.path.join(self.dir, "home")
         self.log = os.path.join(self.dir, "sshd.log")
@@ -94,7 +96,7 @@ class Sshd(Fixture):
         os.chown(self.home, self.uid, -1)
 
     def _write_server_config(self):
-        env = dict(sanitizer_env(), TOWLINE_TEST=self.mark)
+        env = dict(sanitizer_env(), **self.more_env, TOWLINE_TEST=self.mark)
         lines = ["ListenAddress 127.0.0.1", f"Port {self.port}", f"HostKey {self.host_key}", "PidFile none",
                  f"AuthorizedKeysFile {self.dir}/authorized_keys", "StrictModes no", "UsePAM no",
                  "KbdInteractiveAuthentication no", "PrintMotd no", "PrintLastLog no", "MaxStartups 200", "MaxSessions 50",
