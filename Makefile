@@ -161,7 +161,7 @@ $6: $(call objects,$2,$3) $(call archives,$2,$4)
 endef
 
 programs = $(eval $(call program_rules,towline,$1,$(CMD_TOWLINE),$(LINK_TOWLINE),-luv,$2/bin/towline)) \
-	$(eval $(call program_rules,towlined,$1,$(CMD_TOWLINED),$(LINK_TOWLINED),-lwebsockets -luv,$2/bin/towlined))
+	$(eval $(call program_rules,towlined,$1,$(CMD_TOWLINED),$(LINK_TOWLINED),-lwebsockets -lhttp_parser -luv,$2/bin/towlined))
 $(call programs,native,$(STAGE))
 $(call programs,asan,$(STAGE_ASAN))
 $(eval $(call program_rules,towline-host,asan,$(CMD_HOST),$(LINK_HOST),-luv,$(STAGE_ASAN)/lib/towline/host/towline-host-$(MACHINE)))

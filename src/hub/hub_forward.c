@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "hub/hub_proxy.h"
 
 /* ---- looking ---- */
 
@@ -305,6 +306,11 @@ static struct hub_forward *forward_new(struct hub *h, struct forward_spec *spec,
 	memset(spec, 0, sizeof(*spec));
 	list_init(&f->conns);
 	list_init(&f->waiters);
+	if (f->spec.proxy) {
+		uint8_t raw[16];
+		random_bytes(raw, sizeof(raw));
+		str_hex(raw, sizeof(raw), f->secret);
+	}
 	if (!id || !str_copy(f->id, sizeof(f->id), id) || forward_find(h, id))
 		new_id(h, f->id);
 	list_add_tail(&h->forwards->all, &f->node);
@@ -423,6 +429,7 @@ int forwards_open(struct hub *h)
 	if (!h->forwards)
 		return TL_E_NOMEM;
 	list_init(&h->forwards->all);
+	list_init(&h->forwards->proxies);
 	timer_init(h->loop, &h->forwards->notify, notify_due, h);
 	return 0;
 }
@@ -437,6 +444,7 @@ void forwards_close(struct hub *h)
 	struct hub_forwards *fs = h->forwards;
 
 	fs->storing = false;
+	proxy_end_all(h);
 	while (!list_empty(&fs->all))
 		forward_free(list_entry(fs->all.next, struct hub_forward, node));
 	strv_fini(&fs->dirty);

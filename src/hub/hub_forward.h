@@ -48,6 +48,7 @@ struct hub_forward {
 	size_t n_conns;
 	struct list waiters;  /* forward/add requests that wait for the host's answer */
 	struct tl_err failed; /* why it does not listen; code 0: it does, or will */
+	char secret[33];      /* of a proxy: who knows it may use it */
 	bool parked;          /* the user closed the host: no connection brings it back */
 };
 
@@ -66,6 +67,7 @@ struct forward_conn {
 /* All forwards of the daemon. */
 struct hub_forwards {
 	struct list all;
+	struct list proxies; /* connections to the internet lent (hub_proxy.c) */
 	struct loop_timer notify;
 	struct strv dirty; /* hosts whose list changed */
 	bool storing;      /* false while the store itself is read */

@@ -199,10 +199,14 @@ yyjson_mut_val *forward_spec_json(const struct hub_forward *f, yyjson_mut_doc *d
 	put(doc, o, "targetPath", s->target_path);
 	if (local >= 0 && !s->local_path)
 		yyjson_mut_obj_add_int(doc, o, "localPort", local);
+	/* so does a proxy's address in terminals of the host */
 	if (s->target_port >= 0 && !s->target_path)
-		yyjson_mut_obj_add_int(doc, o, "targetPort", s->target_port);
+		yyjson_mut_obj_add_int(doc, o, "targetPort",
+				       s->proxy && f->port ? f->port : s->target_port);
 	if (s->require_port)
 		yyjson_mut_obj_add_bool(doc, o, "requireLocalPort", true);
+	if (s->proxy)
+		yyjson_mut_obj_add_strcpy(doc, o, "secret", f->secret);
 	return o;
 }
 
@@ -235,6 +239,11 @@ yyjson_mut_val *forward_info_json(const struct hub_forward *f, yyjson_mut_doc *d
 							 : "localhost");
 	yyjson_mut_obj_add_int(doc, o, "targetPort", target > 0 && !s->target_path ? target : 0);
 	put(doc, o, "targetPath", s->target_path);
+	if (s->proxy && f->port) {
+		char *url = str_fmt("http://towline:%s@127.0.0.1:%d", f->secret, f->port);
+		put(doc, o, "proxyUrl", url);
+		free(url);
+	}
 	yyjson_mut_obj_add_uint(doc, o, "connections", f->n_conns);
 	yyjson_mut_obj_add_uint(doc, o, "bytesIn", f->counters.bytes_in);
 	yyjson_mut_obj_add_uint(doc, o, "bytesOut", f->counters.bytes_out);

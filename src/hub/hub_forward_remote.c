@@ -69,7 +69,7 @@ static void serve_proxy(struct coming *k)
 		fetch(k, -1);
 		return;
 	}
-	if (proxy_serve(f->hub, f->spec.host, pair[1], &e) != 0) {
+	if (proxy_serve(f->hub, f->spec.host, pair[1], f->secret, &e) != 0) {
 		log_line(LOG_WARN, f->spec.host, "forward %s: %s", f->id, e.text);
 		local_listen_refuse(pair[0]);
 		fetch(k, -1);

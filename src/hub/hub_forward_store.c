@@ -65,6 +65,9 @@ static void restore(struct hub *h, yyjson_val *v, bool users)
 	}
 	if (forward_add(h, &spec, json_str(v, "id", NULL), &f, &e) != 0)
 		log_warn("a remembered forward is left out: %s", e.text);
+	else if (f->spec.proxy && strlen(json_str(v, "secret", "")) == 32)
+		/* terminals of the host know it */
+		str_copy(f->secret, sizeof(f->secret), json_str(v, "secret", ""));
 }
 
 void forwards_restore(struct hub *h)

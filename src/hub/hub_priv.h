@@ -150,6 +150,9 @@ void rpc_call(struct hub_host *hh, struct hub_client *client, const char *method
 void rpc_event(struct hub_host *hh, struct session_event *ev);
 void rpc_client_gone(struct hub_client *c);
 
+/* hub_url.c: the host asks to show a page (host/openUrl) */
+void url_open(struct hub_host *hh, yyjson_val *params);
+
 /* hub_relay.c: stream/open */
 enum relay_state { RELAY_OPENING, RELAY_RUNNING, RELAY_DEAD };
 struct hub_relay {

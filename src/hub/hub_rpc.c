@@ -141,6 +141,8 @@ static void take_message(struct hub_host *hh, struct tl_bytes text)
 		log_line(LOG_WARN, hh->name, "the server sent nonsense: %s", e.text);
 		return;
 	}
+	if (m.kind == JSONRPC_NOTIFICATION && strcmp(m.method, "host/openUrl") == 0)
+		url_open(hh, m.params);
 	id = m.kind == JSONRPC_RESPONSE && yyjson_is_int(m.id) ? yyjson_get_sint(m.id) : -1;
 	LIST_FOREACH_SAFE (it, &hh->rpc->calls) {
 		struct hub_call *c = list_entry(it, struct hub_call, node);

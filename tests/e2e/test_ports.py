@@ -1,6 +1,7 @@
 """Forwards of the daemon with real applications on the host (rows E1 E4 E6 K2)."""
 # deadline: 600
 # parallel: ok
+import http.server
 import json
 import os
 import socket
@@ -58,6 +59,16 @@ def talk(port, data=b"hello", host="127.0.0.1"):
             if not b:
                 return out
             out += b
+
+
+def refused(port):
+    try:
+        talk(port)
+    except ConnectionRefusedError:
+        return True
+    except ConnectionResetError:
+        return False
+    return False
 
 
 def listeners(pid):
@@ -236,6 +247,28 @@ class Commands(Forwards):
         self.assertIn(f"port {e.port} of this machine: another program does", r.stderr)
         self.assertIn("Choose another local port", r.stderr)
 
+    def test_ports_lists_and_watches(self):
+        e = self.echo()
+        f = self.add(targetPort=e.port, localPort=0, label="mine")
+        lines = self.towline("ports", self.host.alias).stdout.splitlines()
+        self.assertEqual(lines[0].split(), ["PORT", "ADDRESS", "PROCESS", "FORWARDED", "LABEL"])
+        mine = [x for x in lines if x.startswith(f"{e.port} ")]
+        self.assertEqual(len(mine), 1, lines)
+        self.assertIn("127.0.0.1", mine[0])
+        self.assertRegex(mine[0], rf"localhost:{f['localPort']} +mine$")
+        both = json.loads(self.towline("ports", "--json", self.host.alias).stdout)
+        self.assertIn(e.port, [p["port"] for p in both["ports"]])
+        self.assertEqual(both["forwards"][0]["id"], f["id"])
+        w = self.local.start("ports", "--watch", "--json", self.host.alias, text=True)
+        seen = []
+        threading.Thread(target=lambda: [seen.append(json.loads(x)) for x in w.stdout], daemon=True).start()
+        wait_for(lambda: [x for x in seen if x["event"] == "added" and x["port"]["port"] == e.port], 60, "the list")
+        # nothing of ours below a terminal runs here: the host is asked again when something does
+        self.client.call("forward/remove", id=f["id"])
+        wait_for(lambda: [x for x in seen if x["event"] == "unforwarded" and x["forward"]["id"] == f["id"]], 60, "its end")
+        w.send_signal(2)
+        self.assertEqual(w.wait(60), 0, w.stderr.read())
+
     def test_socks_carries_names_and_refusals(self):
         e = self.echo()
         out = self.towline("socks", self.host.alias).stdout
@@ -260,6 +293,126 @@ class Commands(Forwards):
         with socket.create_connection(("127.0.0.1", port), timeout=60) as s:
             s.sendall(b"GET / HTTP/1.1\r\n\r\n")
             self.assertEqual(s.recv(100), b"")
+
+
+class Remote(Forwards):
+    def test_a_listener_on_the_host_leads_here(self):
+        e = self.echo()
+        out = self.local.towline("forward", "-R", self.host.alias, f"0:localhost:{e.port}").stdout
+        self.assertRegex(out, rf"^localhost:\d+ on {self.host.alias} -> localhost:{e.port} here\n$")
+        port = int(out.split()[0].split(":")[1])
+        self.assertEqual(talk(port), b"hello<end>")
+        f = self.forwards()[0]
+        self.assertEqual((f["kind"], f["state"], f["targetPort"], f["localPort"]), ("remote", "listening", port, e.port))
+        with self.assertRaises(RpcError) as caught:
+            self.add(kind="remote", targetPort=port, localPort=7)
+        self.assertEqual(caught.exception.name, "port_taken")
+        self.assertEqual(len(self.forwards()), 1)
+        self.client.call("forward/remove", id=f["id"])
+        wait_for(lambda: refused(port), 60, "the host to stop listening")
+
+    def test_nobody_here_is_a_reset_there(self):
+        f = self.add(kind="remote", targetPort=0, localPort=free_port())
+        with self.assertRaises(ConnectionResetError):
+            talk(f["targetPort"])
+
+    def test_to_a_unix_socket_here(self):
+        path = os.path.join(self.local.dir, "echo.sock")
+        self.echo(path=path)
+        f = self.add(kind="remote", targetPort=0, localPath=path)
+        self.assertEqual(talk(f["targetPort"]), b"hello<end>")
+
+
+class Proxy(Forwards):
+    """The laptop's internet for the host. Nothing of this machine is the internet, so the tests allow 127.0.0.1 where they reach."""
+
+    def lend(self, allow=()):
+        folder = os.path.join(self.local.config_home, "towline", "User")
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, "settings.json"), "w") as f:
+            f.write("{ // as people write it\n \"towline.lendInternet.allow\": " + json.dumps(list(allow)) + ",\n}\n")
+        return self.add(kind="remote", proxy=True)["proxyUrl"]
+
+    def web(self):
+        seen = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self):
+                n = int(self.headers.get("Content-Length") or 0)
+                seen.append((self.command, self.path, dict(self.headers), self.rfile.read(n)))
+                body = b"page " * 20000
+                self.send_response(200)
+                self.send_header("Content-Length", len(body))
+                self.send_header("Keep-Alive", "timeout=5")
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(body)
+            do_GET = do_POST = do_HEAD = answer
+
+            def log_message(self, *a):
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.daemon_threads, server.block_on_close = True, False
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        return server.server_address[1], seen
+
+    def curl(self, proxy, *argv):
+        return run(["curl", "-sS", "-x", proxy, *argv], check=False, env={"PATH": os.environ["PATH"]})
+
+    def test_pages_and_tunnels(self):
+        port, seen = self.web()
+        proxy = self.lend(["127.0.0.1"])
+        self.assertRegex(proxy, r"^http://towline:[0-9a-f]{32}@127\.0\.0\.1:\d+$")
+        url = f"http://127.0.0.1:{port}/a?b=c"
+        for more in ([], ["-p"], ["-I"], ["-d", "x" * 100000], ["--http1.0"]):
+            r = self.curl(proxy, *more, "-H", "Connection: close, x-hop", "-H", "X-Hop: 1", "-H", "X-End: 2", url)
+            self.assertEqual(r.returncode, 0, r.stderr)
+            if "-I" not in more:
+                self.assertEqual(r.stdout, "page " * 20000, more)
+        plain = seen[0][2]
+        self.assertEqual((seen[0][1], plain["Host"], plain["Connection"], plain["X-End"]), ("/a?b=c", f"127.0.0.1:{port}", "close", "2"))
+        self.assertFalse({"X-Hop", "Proxy-Authorization", "Proxy-Connection"} & set(plain))
+        self.assertEqual((seen[3][0], seen[3][3]), ("POST", b"x" * 100000))
+        self.assertEqual([x[0] for x in seen], ["GET", "GET", "HEAD", "POST", "GET"])
+
+    def test_this_machine_is_not_the_internet(self):
+        port, seen = self.web()
+        proxy = self.lend()
+        for host in ("127.0.0.1", "localhost", "[::1]", "0.0.0.0", "[::ffff:127.0.0.1]", socket.gethostname(), "127.1", "2130706433"):
+            for more in ([], ["-p"]):
+                r = self.curl(proxy, "-w", "%{http_code} %{http_connect}", *more, f"http://{host}:{port}/")
+                self.assertRegex(r.stdout + r.stderr, "403", (host, more))
+        self.assertEqual(seen, [])
+        r = self.curl(proxy, "http://no-such-name.invalid/")
+        self.assertIn("does not know the name", r.stdout)
+
+    def test_only_with_its_password(self):
+        port, seen = self.web()
+        proxy = self.lend(["127.0.0.1"])
+        where = proxy.rsplit("@", 1)[1]
+        for wrong in (f"http://{where}", f"http://towline:{'0' * 32}@{where}"):
+            r = self.curl(wrong, "-w", "%{http_code}", f"http://127.0.0.1:{port}/")
+            self.assertTrue(r.stdout.endswith("407"), r.stdout)
+        self.assertEqual(seen, [])
+        for junk in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01 tls\r\n\r\n", b"GET ftp://x/ HTTP/1.1\r\n\r\n",
+                     b"POST http://127.0.0.1/ HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+                     b"GET /" + b"x" * 200000 + b" HTTP/1.1\r\n\r\n"):
+            with socket.create_connection(("127.0.0.1", int(where.split(":")[1])), timeout=60) as s:
+                try:
+                    s.sendall(junk)
+                    self.assertRegex(s.recv(65536), b"^HTTP/1.1 40[07] ")
+                except (ConnectionResetError, BrokenPipeError):
+                    self.assertGreater(len(junk), 100000)
+
+    def test_the_command_prints_lines_for_a_shell(self):
+        out = self.local.towline("forward", self.host.alias, "--lend-internet").stdout
+        self.assertRegex(out, r"^export http_proxy=http://towline:\w+@127.0.0.1:\d+ https_proxy=http://\S+\nexport HTTP_PROXY=")
+        self.assertEqual(self.local.towline("forward", self.host.alias, "--lend-internet").stdout, out)
 
 
 if __name__ == "__main__":

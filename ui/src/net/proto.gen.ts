@@ -13,8 +13,8 @@ export interface PortInfo { port: number; address: string; family: 4 | 6; uid: n
 export type ForwardKind = 'local' | 'remote' | 'socks'
 export type ForwardSource = 'user' | 'auto' | 'config' | 'default' | 'command'
 /* waiting: the host is away, or what listens there is not up yet. For kind remote, local* is where the connections go on this machine (proxy: its internet) and target* where the host listens; for socks, target* is empty.
-   A path takes the place of address and port. bytesIn came from the host, bytesOut went there. */
-export interface ForwardInfo { id: string; host: string; kind: ForwardKind; localAddress: string; localPort: number; localPath?: string; targetHost: string; targetPort: number; targetPath?: string; proxy?: boolean; label?: string; source: ForwardSource; protocol?: 'http' | 'https'; process?: string; connections: number; bytesIn: number; bytesOut: number; state: 'listening' | 'waiting' | 'failed'; error?: { code: number; name: string; message: string } }
+   A path takes the place of address and port; proxyUrl: what programs on the host use, with its password. bytesIn came from the host, bytesOut went there. */
+export interface ForwardInfo { id: string; host: string; kind: ForwardKind; localAddress: string; localPort: number; localPath?: string; targetHost: string; targetPort: number; targetPath?: string; proxy?: boolean; proxyUrl?: string; label?: string; source: ForwardSource; protocol?: 'http' | 'https'; process?: string; connections: number; bytesIn: number; bytesOut: number; state: 'listening' | 'waiting' | 'failed'; error?: { code: number; name: string; message: string } }
 /* localAddress: localhost (127.0.0.1 and ::1; the default), allInterfaces, or an address. elevate: the port may need more rights, which an error names */
 export interface ForwardSpec { host: string; kind?: ForwardKind; localAddress?: string; localPort?: number; localPath?: string; targetHost?: string; targetPort?: number; targetPath?: string; proxy?: boolean; label?: string; source?: ForwardSource; protocol?: 'http' | 'https'; process?: string; requireLocalPort?: boolean; elevate?: boolean }
 
