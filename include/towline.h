@@ -153,6 +153,7 @@ struct tl_options {
 	tl_prompt_fn *prompt; /* NULL: questions are not answered */
 	tl_log_fn *log;
 	void *ctx; /* for prompt and log */
+	struct tl_cancel *cancel; /* ends tl_connect with TL_E_CANCELED; looked at only while it runs */
 };
 #define TL_OPTIONS_INIT                                                                            \
 	{                                                                                          \
@@ -222,6 +223,10 @@ struct tl_exec {
 	void *ctx;
 	struct tl_cancel *cancel;
 	int timeout_ms; /* 0: none */
+	/* with pty: setting this token (tl_cancel, for instance in a handler of SIGWINCH) says that
+	 * the terminal tty_fd of ours has another size now, and the command's gets it */
+	struct tl_cancel *resized;
+	int tty_fd;
 };
 #define TL_EXEC_INIT                                                                               \
 	{                                                                                          \

@@ -181,11 +181,14 @@ static int dispatch(struct api_client *c, const struct jsonrpc_msg *m, struct tl
 /* fill within the limit of a call that ends at end. */
 static int fill_until(struct api_client *c, uint64_t end, struct tl_err *err)
 {
-	uint64_t now = clock_mono_ms();
+	int rc = TL_E_TIMEOUT;
 
 	if (c->limit_ms < 0)
 		return fill(c, -1, err);
-	return now >= end ? TL_E_TIMEOUT : fill(c, (int)(end - now), err);
+	/* a signal of the program ends a wait early, and is no time-out */
+	for (uint64_t now; rc == TL_E_TIMEOUT && (now = clock_mono_ms()) < end;)
+		rc = fill(c, (int)(end - now), err);
+	return rc;
 }
 
 void api_client_limit(struct api_client *c, int timeout_ms)

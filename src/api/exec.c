@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -35,6 +36,7 @@ struct exec {
 	struct tl_error *err;
 	int fd; /* the stream */
 	uint64_t deadline_ms;
+	struct tl_cancel *resized; /* borrowed; NULL: the size stays */
 	struct outlet out[2];
 	/* from the host: frames; `at` bytes of the payload at the front are delivered */
 	uint8_t *in;
@@ -253,6 +255,19 @@ static void next_stdin(struct exec *c)
 	}
 }
 
+static void next_size(struct exec *c)
+{
+	struct winsize ws = {0};
+	uint8_t size[4];
+
+	tl_cancel_reset(c->resized);
+	if (ioctl(c->x->tty_fd, TIOCGWINSZ, &ws) != 0 || !ws.ws_col || !ws.ws_row)
+		return;
+	set_u16(size, ws.ws_col);
+	set_u16(size + 2, ws.ws_row);
+	put_frame(c, EXEC_FRAME_RESIZE, size, sizeof(size));
+}
+
 /* Sends what is there; makes the next frame where that needs no waiting. */
 static void to_host(struct exec *c)
 {
@@ -280,7 +295,7 @@ static void to_host(struct exec *c)
 
 /* ---- waiting ---- */
 
-enum { W_STREAM, W_CANCEL, W_STDIN, W_OUT, W_COUNT };
+enum { W_STREAM, W_CANCEL, W_STDIN, W_OUT, W_SIZE, W_COUNT };
 
 static int wait_ms(const struct exec *c)
 {
@@ -300,6 +315,8 @@ static int turn(struct exec *c)
 	    [W_CANCEL] = {.fd = cancel_fd(c->x->cancel), .events = POLLIN},
 	    [W_STDIN] = {.fd = want_stdin ? c->x->stdin_fd : -1, .events = POLLIN},
 	    [W_OUT] = {.fd = -1, .events = POLLOUT},
+	    /* between two frames of input */
+	    [W_SIZE] = {.fd = c->out_n || c->deaf ? -1 : cancel_fd(c->resized), .events = POLLIN},
 	};
 	int n;
 
@@ -324,7 +341,9 @@ static int turn(struct exec *c)
 		return api_failf(c->err, TL_E_TIMEOUT,
 				 "the command on %s did not end within %d ms and was ended",
 				 c->s->host, c->x->timeout_ms);
-	if (pf[W_STDIN].revents)
+	if (pf[W_SIZE].revents)
+		next_size(c);
+	else if (pf[W_STDIN].revents)
 		next_stdin(c);
 	to_host(c);
 	if (pf[W_OUT].revents) {
@@ -396,6 +415,8 @@ int tl_exec(struct tl_session *s, const struct tl_exec *x, struct tl_exit *ret,
 	c->x = x;
 	c->err = err;
 	c->stdin_left = true;
+	if (x->pty && API_HAS(x, struct tl_exec, tty_fd))
+		c->resized = x->resized;
 	if (x->timeout_ms)
 		c->deadline_ms = clock_mono_ms() + (uint64_t)x->timeout_ms;
 	outlet_init(&c->out[0], x->stdout_fd, x->on_stdout, "output");

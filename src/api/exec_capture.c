@@ -68,7 +68,7 @@ int tl_capture(struct tl_session *s, const struct tl_exec *x, size_t max_bytes, 
 {
 	size_t max = max_bytes ? max_bytes : CAPTURE_MAX;
 	struct capture c = {0};
-	struct tl_exec own;
+	struct tl_exec own = TL_EXEC_INIT;
 	int rc;
 
 	if (!ret)

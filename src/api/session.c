@@ -100,6 +100,7 @@ static int options_copy(struct session_options *to, const struct tl_options *o, 
 	to->prompt = o->prompt;
 	to->log = o->log;
 	to->ctx = o->ctx;
+	to->cancel = API_HAS(o, struct tl_options, cancel) ? o->cancel : NULL;
 	ok = dup_into(&to->config_file, o->config_file) && dup_into(&to->key_file, o->key_file) &&
 	     dup_into(&to->ssh_program, o->ssh_program);
 	for (size_t i = 0; ok && o->ssh_options && o->ssh_options[i]; i++)
@@ -134,6 +135,10 @@ static int connect_any(struct tl_session *s, struct tl_err *err)
 		rc = session_daemon_connect(s, true, &why);
 		if (rc == 0)
 			return 0;
+		if (rc == TL_E_CANCELED) {
+			*err = why;
+			return rc;
+		}
 		session_log(s, 3, "not through towlined: %s", why.text);
 	}
 	return session_own_connect(s, err);
@@ -163,8 +168,11 @@ int tl_connect(const char *host, const struct tl_options *opt, struct tl_session
 	s->host = s->slots >= 0 ? str_dup(host) : NULL;
 	rc = s->host ? options_copy(&s->opt, opt, &e)
 		     : err_set(&e, TL_E_NOMEM, "cannot connect to %s: out of memory", host);
+	if (rc == 0 && cancel_is_set(s->opt.cancel))
+		rc = err_set(&e, TL_E_CANCELED, "the connection to %s was canceled", host);
 	if (rc == 0)
 		rc = connect_any(s, &e);
+	s->opt.cancel = NULL;
 	if (rc) {
 		session_log(s, 0, "%s", e.text);
 		session_destroy(s);

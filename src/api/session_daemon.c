@@ -42,9 +42,27 @@ static void progress(void *ctx, const char *host, const char *step, const char *
 		session_log(ctx, 2, "%s: %s", step, text);
 }
 
+/* The token of tl_connect. */
+static int stop_fd(void *ctx)
+{
+	struct tl_session *s = ctx;
+
+	return cancel_fd(s->opt.cancel);
+}
+
+static int stopped(void *ctx, struct tl_err *err)
+{
+	struct tl_session *s = ctx;
+
+	return err_set(err, TL_E_CANCELED, "the connection to %s was canceled", s->host);
+}
+
 static int client(struct tl_session *s, bool start, struct api_client **ret, struct tl_err *err)
 {
-	struct api_ui ui = {.prompt = ask, .progress = progress, .ctx = s};
+	struct api_ui ui = {.prompt = ask, .progress = progress,
+			    .watch_fd = stop_fd,
+			    .watched = stopped,
+			    .ctx = s};
 	int rc = api_client_open(ret, start, &ui, err);
 
 	if (rc == 0)

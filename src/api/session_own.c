@@ -79,12 +79,20 @@ static void wake_closed(void *ctx)
 	(void)ctx;
 }
 
+/* The token counts while tl_connect waits. */
+static void unwatch_cancel(struct session_own *o)
+{
+	if (o->stop.open)
+		io_close(&o->stop, NULL);
+}
+
 /* Everything is given back; the loop ends when the last handle is closed. */
 static void shut(struct session_own *o)
 {
 	if (o->closed)
 		return;
 	o->closed = true;
+	unwatch_cancel(o);
 	drop_core(o);
 	drop_dial(o);
 	pump_close(&o->pump, NULL);
@@ -97,6 +105,7 @@ static void lose(struct session_own *o, const struct tl_err *why)
 	struct tl_err copy = *why;
 
 	timer_stop(&o->timer);
+	unwatch_cancel(o);
 	if (o->leaving) {
 		shut(o);
 		return;
@@ -113,6 +122,29 @@ static void on_timer(void *ctx)
 
 	err_set(&e, TL_E_CLOSED, "the connection to %s broke", o->session->host);
 	lose(o, &e);
+}
+
+static void on_cancel(void *ctx)
+{
+	struct session_own *o = ctx;
+	struct tl_err e;
+
+	err_set(&e, TL_E_CANCELED, "the connection to %s was canceled", o->session->host);
+	lose(o, &e);
+}
+
+static int watch_cancel(struct session_own *o)
+{
+	int fd = cancel_fd(o->session->opt.cancel), own;
+
+	if (fd < 0)
+		return 0;
+	own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (own >= 0 && io_open(&o->loop, &o->stop, own, own, on_cancel, NULL, o) == 0)
+		return 0;
+	if (own >= 0)
+		close(own);
+	return TL_E_NOMEM;
 }
 
 /* ---- pump and session ---- */
@@ -136,6 +168,7 @@ static void on_session_event(void *ctx, struct session_event *ev)
 
 	switch (ev->type) {
 	case SESSION_EV_UP:
+		unwatch_cancel(o);
 		set_state(o, OWN_UP, NULL);
 		break;
 	case SESSION_EV_BYE:
@@ -538,7 +571,8 @@ static int own_new(struct tl_session *s, struct session_own **ret, struct tl_err
 	o->loop.guest = true;
 	pump_init(&o->pump, &o->loop, on_session_event, on_pump_lost, o);
 	timer_init(&o->loop, &o->timer, on_timer, o);
-	if (wake_init(&o->loop, &o->wake, on_wake, o) != 0) {
+	if (watch_cancel(o) != 0 || wake_init(&o->loop, &o->wake, on_wake, o) != 0) {
+		unwatch_cancel(o);
 		pump_close(&o->pump, NULL);
 		loop_fini(&o->loop);
 		own_free(o);

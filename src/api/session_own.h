@@ -13,6 +13,7 @@
 #include "dial/conn_relay.h"
 #include "dial/dial.h"
 #include "dial/pump.h"
+#include "loop/io.h"
 #include "loop/wake.h"
 
 #define RELAY_CHUNK   65536
@@ -43,6 +44,7 @@ struct session_own {
 	struct dial *dial;
 	struct session *core;
 	struct pump pump;
+	struct io stop; /* the caller's cancel token, while connecting */
 	struct place_files files;
 	char run_dir[TL_LIMIT_PATH + 64];
 	struct list relays;       /* of struct own_relay: on a stream */

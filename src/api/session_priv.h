@@ -44,6 +44,7 @@ struct session_options {
 	tl_prompt_fn *prompt;
 	tl_log_fn *log;
 	void *ctx;
+	struct tl_cancel *cancel; /* borrowed; NULL as soon as tl_connect has ended */
 };
 
 struct tl_session {

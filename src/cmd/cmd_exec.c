@@ -247,6 +247,39 @@ static int run_captured(struct cmd_session *cs, struct order *o, const struct cm
 	return rc;
 }
 
+/* The terminal here has another size now; set before the handler is. */
+static struct tl_cancel *resized;
+
+static void on_winch(int signo)
+{
+	(void)signo;
+	tl_cancel(resized);
+}
+
+/* The terminal there follows the size of ours. */
+static void follow_size(struct order *o)
+{
+	struct sigaction sa = {.sa_handler = on_winch, .sa_flags = SA_RESTART};
+
+	o->x.tty_fd = isatty(0) ? 0 : isatty(1) ? 1 : -1;
+	if (!o->x.pty || o->x.tty_fd < 0)
+		return;
+	resized = tl_cancel_new();
+	o->x.resized = resized;
+	sigemptyset(&sa.sa_mask);
+	if (resized)
+		sigaction(SIGWINCH, &sa, NULL);
+	/* it may have changed since it was read */
+	tl_cancel(resized);
+}
+
+static void unfollow_size(void)
+{
+	signal(SIGWINCH, SIG_DFL);
+	tl_cancel_free(resized);
+	resized = NULL;
+}
+
 /* A terminal there needs ours to pass on every key. */
 static int run_streaming(struct cmd_session *cs, struct order *o, struct tl_exit *ret,
 			 struct tl_error *err)
@@ -262,7 +295,9 @@ static int run_streaming(struct cmd_session *cs, struct order *o, struct tl_exit
 	}
 	o->x.stdout_fd = 1;
 	o->x.stderr_fd = 2;
+	follow_size(o);
 	rc = tl_exec(cs->s, &o->x, ret, err);
+	unfollow_size();
 	if (changed)
 		tcsetattr(0, TCSADRAIN, &was);
 	return rc;

@@ -23,6 +23,7 @@
 #include "base/limits.h"
 #include "base/str.h"
 #include "host/forward_answer.h"
+#include "loop/fsx.h"
 #include "loop/io.h"
 #include "loop/loop.h"
 #include "loop/sock.h"
@@ -78,6 +79,54 @@ static int listen_tcp(const char *address, int port, int *ret_port, struct tl_er
 	return fd;
 }
 
+/* A unix socket of the host, ours alone. One that nobody listens on any more was left by a program
+ * that was killed; anything else in its place stays. full: the path without ~, to be removed at the
+ * end. */
+static int listen_path(const char *path, char *full, size_t full_n, struct tl_err *err)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	char home[TL_LIMIT_PATH] = "";
+	bool below_home = str_starts(path, "~/");
+	struct stat st;
+	int fd, e;
+
+	if (below_home && home_dir(home, sizeof(home)) != 0)
+		return err_set(err, TL_E_NOENT, "cannot listen on %.200s of the host: no home", path);
+	if (!below_home && path[0] != '/')
+		return err_set(err, TL_E_INVAL, "cannot listen on %.200s of the host: no absolute path",
+			       path);
+	e = snprintf(full, full_n, "%s%s", home, below_home ? path + 1 : path);
+	if (e < 0 || (size_t)e >= full_n || !str_copy(sa.sun_path, sizeof(sa.sun_path), full))
+		return err_set(err, TL_E_INVAL,
+			       "cannot listen on %.120s of the host: the path of a socket has at most "
+			       "%zu bytes",
+			       path, sizeof(sa.sun_path) - 1);
+	if (lstat(full, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_uid == geteuid()) {
+		fd = connect_unix(full, NULL);
+		if (fd == TL_E_REFUSED)
+			unlink(full);
+		else if (fd >= 0)
+			close(fd);
+	}
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	/* the mode is the socket's before anybody can see it */
+	if (fd >= 0 && fchmod(fd, 0600) == 0 && bind(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0) {
+		if (listen(fd, 128) == 0)
+			return fd;
+		e = errno;
+		unlink(full);
+	} else {
+		e = errno;
+	}
+	if (fd >= 0)
+		close(fd);
+	*full = 0;
+	if (e == EADDRINUSE)
+		return err_set(err, TL_E_EXIST,
+			       "cannot listen on %s of the host: the file exists already", path);
+	return err_sys(err, e, "cannot listen on %s of the host", path);
+}
+
 /* The abstract address of a door. */
 static socklen_t door_address(struct sockaddr_un *sa, const char *name)
 {
@@ -115,7 +164,7 @@ static void accept_stranger(struct forwarder *f)
 {
 	struct sockaddr_storage sa;
 	socklen_t n = sizeof(sa);
-	char host[64] = "", port[16] = "0", line[256];
+	char host[64] = "a program there", port[16] = "0", line[256];
 	const char *key = f->door_name;
 	int fd = accept4(f->listener, (struct sockaddr *)&sa, &n, SOCK_CLOEXEC), len;
 
@@ -125,8 +174,9 @@ static void accept_stranger(struct forwarder *f)
 		close(fd);
 		return;
 	}
-	getnameinfo((struct sockaddr *)&sa, n, host, sizeof(host), port, sizeof(port),
-		    NI_NUMERICHOST | NI_NUMERICSERV);
+	if (sa.ss_family != AF_UNIX)
+		getnameinfo((struct sockaddr *)&sa, n, host, sizeof(host), port, sizeof(port),
+			    NI_NUMERICHOST | NI_NUMERICSERV);
 	f->waiting[f->n++] =
 	    (struct waiting){.fd = fd, .id = ++f->next_id, .until_ms = clock_mono_ms() + FETCH_MS};
 	len = snprintf(line, sizeof(line), "{\"id\":\"%s/%lu\",\"address\":\"%s\",\"port\":%s}\n",
@@ -201,7 +251,9 @@ int listen_main(int argc, char **argv)
 	struct tl_err err = {0};
 	yyjson_doc *doc = forward_request(&err);
 	yyjson_val *root = yyjson_doc_get_root(doc);
+	const char *path = json_str(root, "path", "");
 	int64_t want = json_int(root, "port", 0);
+	char full[TL_LIMIT_PATH] = "";
 	int port = 0, rc = doc ? 0 : err.code;
 
 	(void)argc, (void)argv;
@@ -212,13 +264,16 @@ int listen_main(int argc, char **argv)
 	if (rc == 0)
 		rc = open_door(&f, &err);
 	if (rc == 0) {
-		f.listener =
-		    listen_tcp(json_str(root, "address", "127.0.0.1"), (int)want, &port, &err);
+		f.listener = *path ? listen_path(path, full, sizeof(full), &err)
+				   : listen_tcp(json_str(root, "address", "127.0.0.1"), (int)want,
+						&port, &err);
 		rc = f.listener < 0 ? f.listener : 0;
 	}
 	yyjson_doc_free(doc);
 	if (forward_answer(port, rc ? &err : NULL) == 0 && rc == 0)
 		serve(&f);
+	if (*full)
+		unlink(full);
 	return 0;
 }
 

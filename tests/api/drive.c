@@ -7,6 +7,7 @@
  *   cancel COMMAND (ends it at its first output) | cancel-signal COMMAND (by SIGINT)
  *   nobody-reads COMMAND (into a pipe without reader) | special COMMAND | pty COMMAND
  *   stop COMMAND (by the function) | timeout MS COMMAND | limit BYTES COMMAND | lost COMMAND
+ *   connect (SIGINT ends the attempt)
  *   many N COMMAND (at once) | threads N COMMAND (a session each) | again N (connections) */
 #include <errno.h>
 #include <getopt.h>
@@ -336,6 +337,8 @@ static int act(struct tl_session *s, const char *action, char **arg)
 	const char *const *lines = (const char *const *)arg;
 	struct tl_exec x = TL_EXEC_INIT;
 
+	if (strcmp(action, "connect") == 0)
+		return 0;
 	if (strcmp(action, "info") == 0)
 		return info(s);
 	if (strcmp(action, "run") == 0)
@@ -444,6 +447,11 @@ int main(int argc, char **argv)
 		rc = again((int)strtol(argv[optind + 2], NULL, 10));
 	} else {
 		handle(SIGCHLD, on_chld);
+		d.opt.cancel = cancel;
+		if (strcmp(action, "connect") == 0) {
+			handle(SIGINT, on_sigint);
+			printf("{\"event\": \"connecting\"}\n");
+		}
 		rc = tl_connect(d.host, &d.opt, &s, &e);
 		if (rc) {
 			rc = failed("connect", &e);

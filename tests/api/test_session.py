@@ -2,9 +2,11 @@
 
 deadline: 600
 """
-import hashlib
 import base64
+import hashlib
+import json
 import os
+import signal
 import sys
 import unittest
 
@@ -14,6 +16,18 @@ from lib import Program
 from harness import ROOT, Dropbear, Sshd, dropbear_missing, find_processes, wait_for
 
 SERVER = ".towline-server"
+
+
+def sleepers(seconds):
+    """Processes `sleep SECONDS` of anybody."""
+    found = []
+    for pid in find_processes(argv0="sleep"):
+        try:
+            with open(f"/proc/{pid}/cmdline") as f:
+                found += [pid] if seconds in f.read().split("\0") else []
+        except OSError:
+            pass
+    return found
 
 
 class Ways(unittest.TestCase):
@@ -165,6 +179,39 @@ class Questions(unittest.TestCase):
         self.assertIn("the host takes publickey", seen.pop()[1])
         host.shut()
         self.assertEqual(p.drive("-v", 3, "run", "true", check=1).one("error")["name"], "connection_refused")
+
+
+class Canceled(unittest.TestCase):
+    def attempt(self, host, *args):
+        """A program whose attempt to connect hangs gets SIGINT; its events."""
+        p = Program(self, host).start(*args, "connect")
+        self.assertIn("connecting", p.stdout.readline())
+        wait_for(lambda: host.connections(), 60, "the connection to begin")
+        p.send_signal(signal.SIGINT)
+        out, err = p.communicate(timeout=60)
+        self.assertNotIn("Sanitizer", err)
+        return [json.loads(line) for line in out.splitlines()]
+
+    def test_while_the_host_says_nothing(self):
+        host = Sshd(wire=True, test=self)
+        host.wire.stall()
+        for via in ("direct", "installed", "daemon"):
+            with self.subTest(via=via):
+                e = self.attempt(host, "-t", 300000, "--via", via)[-1]
+                self.assertEqual((e["event"], e["name"]), ("error", "canceled"), e)
+                host.drop_connections()
+
+    def test_nothing_is_left(self):
+        host = Sshd(test=self)
+        p = Program(self, host)
+        x = p.start("-o", "ProxyCommand=sleep 4714", "connect")
+        self.assertIn("connecting", x.stdout.readline())
+        wait_for(lambda: sleepers("4714"), 60, "ssh to start its proxy")
+        x.send_signal(signal.SIGINT)
+        self.assertIn('"canceled"', x.communicate(timeout=60)[0])
+        wait_for(lambda: not sleepers("4714"), 60, "the proxy to end")
+        folder = os.path.join(p.daemon.runtime_dir, "towline")
+        self.assertEqual([n for n in os.listdir(folder) if n.startswith("lib-")], [])
 
 
 class Many(unittest.TestCase):

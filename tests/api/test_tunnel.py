@@ -4,6 +4,7 @@ import hashlib
 import os
 import signal
 import socket
+import stat
 import struct
 import threading
 import unittest
@@ -200,6 +201,33 @@ class Tunnels:
             self.assertEqual(p.wait(60), 0)
             self.assertFalse(os.path.exists(mine))
         os.unlink(path)
+
+    def test_reverse_from_a_unix_socket_of_the_host(self):
+        """Incident: with a path to listen on, a TCP port was opened on the host instead."""
+        name = self.id().split(".")[-1][-20:] + ("d" if self.connected else "o")
+        path = os.path.join(self.host.home, name)
+        p = self.tunnel("-R", "demo", f"~/{name}:{self.target}")
+        self.assertEqual(p.text[0], f"host socket ~/{name} -> {self.target}\n")
+        st = os.stat(path)
+        self.assertEqual((st.st_mode & 0o777, st.st_uid, stat.S_ISSOCK(st.st_mode)), (0o600, self.host.uid, True))
+        for _ in range(2):
+            with socket.socket(socket.AF_UNIX) as s:
+                s.connect(path)
+                s.sendall(b"question")
+                a, _ = self.server.accept()
+                self.assertEqual(receive(a, 8), b"question")
+                a.sendall(b"answer")
+                self.assertEqual(receive(s, 6), b"answer")
+                a.close()
+        p.send_signal(signal.SIGINT)
+        self.assertEqual(p.wait(60), 0)
+        wait_for(lambda: not os.path.exists(path), 60, "the socket to go")
+        for text, word in ((path, "exists"), ("/nonexistent/x", "No such file")):
+            if text == path:
+                open(path, "w").close()
+                self.addCleanup(os.unlink, path)
+            r = self.local.towline("tunnel", "-R", "demo", f"{text}:{self.target}", check=False)
+            self.assertIn(word, r.stderr)
 
     def test_reverse(self):
         p = self.tunnel("-R", "demo", f"0:{self.target}")

@@ -107,6 +107,13 @@ class Exec:
         self.assertIn("/dev/pts/", t.text)
         self.assertIn("got=hello", t.text)
 
+    def test_a_terminal_follows_the_size_of_ours(self):
+        t = self.local.terminal("exec", "-t", "demo", "-c", "trap 'stty size; exit' WINCH; echo up; while :; do sleep 0.1; done")
+        t.expect("up")
+        t.resize(31, 97)
+        t.expect("31 97", 60)
+        self.assertEqual(t.wait(60), 0)
+
     def test_programs_that_are_not_there(self):
         r = self.run_it("demo", "no-such-program")
         self.assertEqual(r.returncode, 20)

@@ -166,6 +166,13 @@ class Terminal:
         while data:
             data = data[os.write(self.fd, data):]
 
+    def resize(self, rows, cols):
+        """The terminal has another size now; its program gets SIGWINCH."""
+        import fcntl
+        import struct
+        import termios
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
+
     def wait(self, deadline=30):
         """The exit status, after reading everything."""
         stop = time.monotonic() + deadline

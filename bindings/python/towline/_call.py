@@ -64,29 +64,25 @@ class Call:
             self.cancel.cancel()
             return failed
 
-    def run(self, fn: Callable[..., int], *arguments: Any, abandon: Optional[Callable[[], None]] = None) -> int:
-        """Calls fn(*arguments, error). abandon: the call cannot be canceled; after Ctrl-C nobody waits for it, and this
-        runs when it has ended."""
+    def run(self, fn: Callable[..., int], *arguments: Any) -> int:
+        """Calls fn(*arguments, error), which hears the cancel token."""
         arguments = (*arguments, C.byref(self.error))
         if threading.current_thread() is not threading.main_thread():
             rc = fn(*arguments)
         else:
-            rc = self._run_beside(fn, arguments, abandon)
+            rc = self._run_beside(fn, arguments)
         if self.raised is not None:
             self.cancel.reset()
             raise self.raised
         return rc
 
-    def _run_beside(self, fn: Callable[..., int], arguments: Tuple[Any, ...], abandon: Optional[Callable[[], None]]) -> int:
+    def _run_beside(self, fn: Callable[..., int], arguments: Tuple[Any, ...]) -> int:
         result: List[int] = []
-        left = threading.Event()
 
         def work() -> None:
             self._worker = threading.get_ident()
             result.append(fn(*arguments))
             self._todo.put(None)
-            if left.is_set() and abandon:
-                abandon()
 
         threading.Thread(target=work, name="towline call", daemon=True).start()
         while True:
@@ -102,11 +98,6 @@ class Call:
             except KeyboardInterrupt as e:
                 self.raised = self.raised or e
                 self.cancel.cancel()
-            if abandon and isinstance(self.raised, KeyboardInterrupt):
-                left.set()
-                if result:
-                    abandon()
-                return N.CANCELED
 
     def check(self, rc: int) -> int:
         """Raises what a negative result means."""

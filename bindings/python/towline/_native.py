@@ -27,7 +27,7 @@ class Options(Sized):
     _fields_ = [("size", C.c_size_t), ("config_file", C.c_char_p), ("key_file", C.c_char_p),
                 ("ssh_options", C.POINTER(C.c_char_p)), ("ssh_program", C.c_char_p), ("port", C.c_int),
                 ("timeout_ms", C.c_int), ("verbosity", C.c_int), ("via", C.c_int), ("prompt", PROMPT_FN), ("log", LOG_FN),
-                ("ctx", C.c_void_p)]
+                ("ctx", C.c_void_p), ("cancel", C.c_void_p)]
 
 
 class Info(Sized):
@@ -43,7 +43,8 @@ class Exec(Sized):
                 ("cwd", C.c_char_p), ("env", C.POINTER(C.c_char_p)), ("pty", C.c_int), ("cols", C.c_int),
                 ("rows", C.c_int), ("stdin_fd", C.c_int), ("stdin_data", C.c_char_p), ("stdin_n", C.c_size_t),
                 ("stdout_fd", C.c_int), ("stderr_fd", C.c_int), ("on_stdout", BYTES_FN), ("on_stderr", BYTES_FN),
-                ("ctx", C.c_void_p), ("cancel", C.c_void_p), ("timeout_ms", C.c_int)]
+                ("ctx", C.c_void_p), ("cancel", C.c_void_p), ("timeout_ms", C.c_int),
+                ("resized", C.c_void_p), ("tty_fd", C.c_int)]
 
 
 class Exit(C.Structure):

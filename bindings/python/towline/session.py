@@ -139,15 +139,16 @@ class Session:
         o = N.Options(config_file=N.raw_or_null(config_file), key_file=N.raw_or_null(key_file),
                       ssh_options=N.strings([N.raw(x) for x in ssh_options]), ssh_program=N.raw_or_null(ssh_program), port=port,
                       timeout_ms=_ms(timeout), verbosity=verbosity, via=_VIA[via], prompt=prompt_function(call, prompt),
-                      log=_log_function(log, call))
+                      log=_log_function(log, call), cancel=call.cancel._p)
         # the session may call prompt and log as long as it lives
         self._keep = (call, o, p)
-
-        def abandon() -> None:
+        try:
+            call.check(call.run(N.lib.tl_connect, N.raw(host), N.C.byref(o), N.C.byref(p)))
+        except BaseException:
+            # the connection was up in the moment of the interrupt
             if p.value:
                 N.lib.tl_disconnect(p)
-
-        call.check(call.run(N.lib.tl_connect, N.raw(host), N.C.byref(o), N.C.byref(p), abandon=abandon))
+            raise
         self._p = p.value
         _open.add(self)
 

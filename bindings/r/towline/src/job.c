@@ -33,7 +33,7 @@ static void *run(void *arg)
 {
 	struct job *j = arg;
 	struct tl_error err;
-	int rc, abandoned;
+	int rc;
 
 	memset(&err, 0, sizeof(err));
 	pthread_mutex_lock(&j->lock);
@@ -44,11 +44,8 @@ static void *run(void *arg)
 	j->rc = rc;
 	j->err = err;
 	j->done = 1;
-	abandoned = j->abandoned;
 	pthread_cond_broadcast(&j->changed);
 	pthread_mutex_unlock(&j->lock);
-	if (abandoned)
-		j->abandon(j);
 	return NULL;
 }
 
@@ -106,11 +103,6 @@ int job_run(struct job *j)
 			pthread_mutex_lock(&j->lock);
 			j->ask = NULL;
 			pthread_cond_broadcast(&j->changed);
-		} else if (j->interrupted && !j->cancel) {
-			j->abandoned = 1;
-			pthread_detach(j->worker);
-			pthread_mutex_unlock(&j->lock);
-			return -1;
 		} else {
 			wait_and_look(j);
 		}

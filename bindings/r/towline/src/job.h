@@ -16,13 +16,11 @@ struct job {
 	pthread_t worker, self; /* the same thread: as we and as it know it */
 	int (*work)(void *ctx, struct tl_error *err);
 	void *ctx;
-	struct tl_cancel *cancel; /* NULL: the call cannot be canceled */
+	struct tl_cancel *cancel;
 	/* guarded by lock */
 	void (*ask)(void *arg); /* waits to be run on R's thread */
 	void *ask_arg;
-	int done, interrupted, abandoned;
-	/* frees an abandoned job on its own thread, when its call has ended */
-	void (*abandon)(struct job *j);
+	int done, interrupted;
 	/* the result */
 	int rc;
 	struct tl_error err;
@@ -31,9 +29,7 @@ struct job {
 /* 0, or an errno. */
 int job_init(struct job *j, int (*work)(void *ctx, struct tl_error *err), void *ctx);
 void job_fini(struct job *j);
-/* Runs it to its end; j->rc, j->err and j->interrupted say how it went. 0, an errno, or -1: it
- * cannot be canceled and was left alone after an interrupt (j->abandoned): j and ctx are not ours
- * any more. */
+/* Runs it to its end; j->rc, j->err and j->interrupted say how it went. 0 or an errno. */
 int job_run(struct job *j);
 /* On the worker's thread: runs fn on R's thread and waits. On other threads, and after an
  * interrupt, nothing happens and 0 comes back; else 1. */

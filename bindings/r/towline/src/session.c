@@ -89,19 +89,11 @@ static void link_free(struct link *l)
 	for (size_t i = 0; l->ssh_options && l->ssh_options[i]; i++)
 		free(l->ssh_options[i]);
 	free(l->ssh_options);
+	tl_cancel_free(l->opt.cancel);
 	free((char *)(uintptr_t)l->opt.config_file);
 	free((char *)(uintptr_t)l->opt.key_file);
 	free(l->host);
 	free(l);
-}
-
-static void link_abandoned(struct job *j)
-{
-	struct link *l = j->ctx;
-
-	l->connecting = 0;
-	job_fini(j);
-	link_free(l);
 }
 
 static int connect_work(void *ctx, struct tl_error *err)
@@ -166,23 +158,18 @@ SEXP towline_connect(SEXP o, SEXP ask, SEXP log)
 	l->opt.prompt = on_prompt;
 	l->opt.log = on_log;
 	l->opt.ctx = l;
+	l->opt.cancel = tl_cancel_new();
 	l->ask = ask;
 	l->log = log;
-	if (!l->host || !copy_options(l, VECTOR_ELT(o, 3)) ||
+	if (!l->host || !l->opt.cancel || !copy_options(l, VECTOR_ELT(o, 3)) ||
 	    job_init(&l->job, connect_work, l) != 0) {
 		link_free(l);
 		Rf_error("out of memory");
 	}
 	l->opt.ssh_options = (const char *const *)l->ssh_options;
-	l->job.abandon = link_abandoned;
+	l->job.cancel = l->opt.cancel;
 	l->connecting = 1;
 	rc = job_run(&l->job);
-	if (rc < 0) {
-		struct job gone;
-		memset(&gone, 0, sizeof(gone));
-		gone.interrupted = 1;
-		return job_failure(&gone);
-	}
 	l->connecting = 0;
 	l->ask = l->log = R_NilValue;
 	if (rc > 0 || l->job.rc != 0 || l->job.interrupted) {
