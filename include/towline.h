@@ -137,7 +137,9 @@ enum tl_via {
 	TL_VIA_DAEMON, /* only through towlined */
 	TL_VIA_DIRECT, /* an ssh of our own; the host program runs for this session only and leaves
 			  nothing behind */
-	TL_VIA_INSTALLED /* an ssh of our own; the host program is installed and its agent used */
+	TL_VIA_INSTALLED, /* an ssh of our own; the host program is installed and its agent used */
+	TL_VIA_PLAIN /* an ssh of our own and nothing of ours on the host; what TL_VIA_AUTO and
+			TL_VIA_DIRECT fall back to where the host program cannot run */
 };
 
 struct tl_options {
@@ -174,7 +176,7 @@ struct tl_info {
 	const char *host, *user, *address; /* as resolved by ssh */
 	int port;
 	int connected;
-	const char *via;                /* "daemon", "direct", "installed" */
+	const char *via;                /* "daemon", "direct", "installed", "plain" */
 	const char *identity;           /* key that was accepted */
 	const char *auth_method;        /* publickey, password, keyboard-interactive, … */
 	const char *fingerprint_sha256; /* "SHA256:…" of the host key */
@@ -184,6 +186,7 @@ struct tl_info {
 	const char *jump;           /* ProxyJump as resolved */
 	const char *platform;       /* "Linux x86_64" */
 	const char *home;           /* on the host */
+	const char *plain_why;      /* via "plain": what keeps our program from running there */
 };
 #define TL_INFO_INIT                                                                               \
 	{                                                                                          \

@@ -72,7 +72,7 @@ static int options_check(const struct tl_options *o, struct tl_err *err)
 	if (o->verbosity < 0 || o->verbosity > 4)
 		return err_set(err, TL_E_INVAL,
 			       "cannot connect: verbosity %d is not between 0 and 4", o->verbosity);
-	if (o->via < TL_VIA_AUTO || o->via > TL_VIA_INSTALLED)
+	if (o->via < TL_VIA_AUTO || o->via > TL_VIA_PLAIN)
 		return err_set(err, TL_E_INVAL, "cannot connect: there is no way number %d",
 			       (int)o->via);
 	return 0;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "api/client.h"
+#include "api/plain.h"
 #include "api/session_run.h"
 #include "loop/sock.h"
 #include "wire/jsonrpc.h"
@@ -93,8 +94,10 @@ static void shut(struct session_own *o)
 		return;
 	o->closed = true;
 	unwatch_cancel(o);
+	own_plain_stop(o);
 	drop_core(o);
 	drop_dial(o);
+	timer_close(&o->patience, NULL);
 	pump_close(&o->pump, NULL);
 	timer_close(&o->timer, NULL);
 	wake_close(&o->wake, wake_closed);
@@ -111,6 +114,7 @@ static void lose(struct session_own *o, const struct tl_err *why)
 		return;
 	}
 	set_state(o, OWN_LOST, &copy);
+	own_plain_lost(o);
 	drop_core(o);
 	drop_dial(o);
 }
@@ -217,9 +221,41 @@ static void on_up(void *ctx, int rfd, int wfd, struct tl_bytes early)
 	}
 }
 
-static void on_failed(void *ctx, const struct tl_err *err)
+static void begin(struct session_own *o);
+
+static void on_down(void *ctx, const struct tl_err *err)
 {
 	lose(ctx, err);
+}
+
+static void on_failed(void *ctx, const struct tl_err *err)
+{
+	struct session_own *o = ctx;
+	struct tl_err why = *err;
+
+	if (!own_plain_again(o, &why)) {
+		lose(o, &why);
+		return;
+	}
+	tell(o, 2, why.text);
+	tell(o, 2, "plain: logging in again, without our program");
+	drop_dial(o);
+	begin(o);
+}
+
+static void on_login(void *ctx, const struct tl_err *why)
+{
+	struct session_own *o = ctx;
+	struct tl_err e = {0};
+
+	unwatch_cancel(o);
+	if (own_plain_begin(o, why, &e)) {
+		lose(o, &e);
+		return;
+	}
+	if (why->code)
+		tell(o, 1, why->text);
+	set_state(o, OWN_UP, NULL);
 }
 
 /* There is no function to ask. A key whose passphrase nobody says is passed over, as ssh does it;
@@ -288,10 +324,13 @@ static void on_progress(void *ctx, const char *step, const char *text, int64_t d
 {
 	char line[TL_LIMIT_HOST_NAME + 300];
 
+	struct session_own *o = ctx;
+
+	o->spoken = o->spoken || strcmp(step, "probe") == 0;
 	if (total > 0 && done != total)
 		return;
 	snprintf(line, sizeof(line), "%s: %s", step, text);
-	tell(ctx, 2, line);
+	tell(o, 2, line);
 }
 
 static void on_log(void *ctx, const char *line)
@@ -304,6 +343,8 @@ static void on_log(void *ctx, const char *line)
 						  : 1;
 
 	facts_line(o->session, line);
+	if (str_starts(line, "debug1: Entering interactive session"))
+		own_plain_logged_in(o);
 	tell(o, level, line);
 }
 
@@ -403,12 +444,16 @@ static void begin(struct session_own *o)
 				    .on_prompt_gone = on_prompt_gone,
 				    .on_up = on_up,
 				    .on_failed = on_failed,
-				    .on_down = on_failed,
+				    .on_login = on_login,
+				    .on_down = on_down,
 				    .on_log = on_log,
 				    .ctx = o};
+	char ctl[TL_LIMIT_PATH + 96];
 	struct strv options = {0};
 	struct tl_err e = {0};
 	int rc = strv_add(&options, levels[opt->verbosity]);
+
+	own_plain_target(o, &t, ctl, sizeof(ctl));
 
 	for (size_t i = 0; i < opt->ssh_options.n && !rc; i++)
 		rc = strv_add(&options, opt->ssh_options.v[i]);
@@ -527,6 +572,8 @@ static int own_lost(struct tl_session *s, struct tl_err *err)
 
 static void own_close(struct tl_session *s)
 {
+	plain_close(s->own->plain);
+	s->own->plain = NULL;
 	own_stop(s->own);
 	s->own = NULL;
 }
@@ -543,6 +590,13 @@ static const struct session_back installed = {.via = "installed",
 					      .carry_end = own_carry_end,
 					      .lost = own_lost,
 					      .close = own_close};
+
+static const struct session_back plain = {
+    .via = "plain",
+    .open = own_plain_open,
+    .lost = own_lost,
+    .close = own_close,
+    .plain_why = own_plain_why};
 
 static int own_new(struct tl_session *s, struct session_own **ret, struct tl_err *err)
 {
@@ -571,6 +625,7 @@ static int own_new(struct tl_session *s, struct session_own **ret, struct tl_err
 	o->loop.guest = true;
 	pump_init(&o->pump, &o->loop, on_session_event, on_pump_lost, o);
 	timer_init(&o->loop, &o->timer, on_timer, o);
+	timer_init(&o->loop, &o->patience, own_plain_patience, o);
 	if (watch_cancel(o) != 0 || wake_init(&o->loop, &o->wake, on_wake, o) != 0) {
 		unwatch_cancel(o);
 		pump_close(&o->pump, NULL);
@@ -598,10 +653,12 @@ int session_own_connect(struct tl_session *s, struct tl_err *err)
 	}
 	rc = task_wait_up(o, err);
 	if (rc) {
+		plain_close(o->plain);
+		o->plain = NULL;
 		own_stop(o);
 		return rc;
 	}
 	s->own = o;
-	s->back = s->opt.via == TL_VIA_INSTALLED ? &installed : &direct;
+	s->back = o->plain ? &plain : s->opt.via == TL_VIA_INSTALLED ? &installed : &direct;
 	return 0;
 }

@@ -44,6 +44,13 @@ struct session_own {
 	struct dial *dial;
 	struct session *core;
 	struct pump pump;
+	/* a host without our program: session_plain.c */
+	struct plain *plain;
+	struct loop_timer patience;
+	struct io sftp; /* asks whether it is an SFTP server that says nothing */
+	bool spoken;	/* our line runs there */
+	bool plain_tried, sftp_only;
+	struct tl_err plain_why;
 	struct io stop; /* the caller's cancel token, while connecting */
 	struct place_files files;
 	char run_dir[TL_LIMIT_PATH + 64];
@@ -107,6 +114,25 @@ void carry_lost(struct session_own *o);
 int own_carry(struct tl_session *s, struct session_carrier *carrier, void *ctx, int fd,
 	      const char *open_json, struct tl_bytes first, struct tl_err *err);
 void own_carry_end(struct tl_session *s, struct session_carrier *carrier);
+
+/* session_plain.c; loop's thread but for the last */
+/* How this attempt may end without our program: members of t. ctl: room for the control path. */
+void own_plain_target(struct session_own *o, struct dial_target *t, char *ctl, size_t n);
+/* The login is there, the program is not. 0: o->plain serves the session. */
+int own_plain_begin(struct session_own *o, const struct tl_err *why, struct tl_err *err);
+/* Of the timer `patience`: nothing was said yet. */
+void own_plain_patience(void *ctx);
+/* ssh is in; some hosts say nothing from here on. */
+void own_plain_logged_in(struct session_own *o);
+/* May it be tried once more, without our program? */
+bool own_plain_again(struct session_own *o, const struct tl_err *why);
+/* Streams of the lost connection end. */
+void own_plain_lost(struct session_own *o);
+void own_plain_stop(struct session_own *o);
+int own_plain_open(struct tl_session *s, const char *open_json, struct tl_cancel *cancel,
+		   uint64_t deadline_ms, int *ret_fd, char **ret_ok, struct tl_err *err);
+
+const char *own_plain_why(struct tl_session *s);
 
 /* session_tasks.c */
 /* With the lock held; level -1: a question. NULL: too many, or no memory. */

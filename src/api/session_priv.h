@@ -31,6 +31,8 @@ struct session_back {
 	int (*lost)(struct tl_session *s, struct tl_err *err);
 	/* ends it and frees what is its own */
 	void (*close)(struct tl_session *s);
+	/* what keeps our program from running there; NULL: nothing, it runs */
+	const char *(*plain_why)(struct tl_session *s);
 };
 
 struct session_own; /* session_own.h */

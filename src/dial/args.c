@@ -125,10 +125,12 @@ static int argv_ssh(struct strv *ret, const struct dial_target *t, const char *s
 	 * us would end the sessions in it.
 	 * No ServerAlive: the link has its own PING, with a dead-line that follows sleep. */
 	static const char *const fixed[] = {"-T", "-e", "none", "-o", "RemoteCommand=none", "-o",
-					    "RequestTTY=no", "-o", "PermitLocalCommand=no", "-o",
-					    "ControlMaster=no",
+					    "RequestTTY=no", "-o", "PermitLocalCommand=no",
 					    /* ours go through the link: ports.md */
 					    "-o", "ClearAllForwardings=yes"};
+	/* never for longer than we live, and nobody's window asks whether we may */
+	static const char *const master[] = {"ControlMaster=yes", "ControlPersist=no", NULL};
+	static const char *const guest[] = {"ControlMaster=no", NULL};
 	/* after a loss the user's master is most likely as dead as the connection was */
 	static const char *const alone[] = {"ControlPath=none", NULL};
 	/* behind the user's options, before the configuration: without its words no failure of ssh
@@ -139,13 +141,19 @@ static int argv_ssh(struct strv *ret, const struct dial_target *t, const char *s
 
 	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]) && !rc; i++)
 		rc = strv_add(ret, fixed[i]);
-	rc = rc ? rc : argv_pairs(ret, "-o", t->reconnect ? alone : NULL);
+	rc = rc ? rc : argv_pairs(ret, "-o", t->control_path ? master : guest);
+	if (t->control_path)
+		rc = rc ? rc : strv_addf(ret, "-oControlPath=%s", t->control_path);
+	else
+		rc = rc ? rc : argv_pairs(ret, "-o", t->reconnect ? alone : NULL);
+	if (t->login_only)
+		rc = rc ? rc : strv_add(ret, "-N");
 	rc = rc ? rc : argv_pairs(ret, "-F", config);
 	rc = rc ? rc : argv_pairs(ret, "-i", t->identities);
 	rc = rc ? rc : argv_pairs(ret, "-o", t->options);
 	rc = rc ? rc : argv_pairs(ret, "-o", words);
 	rc = rc ? rc : argv_whom(ret, t);
-	return rc ? rc : strv_add(ret, command);
+	return rc || t->login_only ? rc : strv_add(ret, command);
 }
 
 int args_argv(struct strv *ret, const struct dial_target *t, const char *ssh_path,

@@ -1,5 +1,5 @@
 /* dial.c - the life of one attempt: child, deadline, questions, the way up, the end.
- * Invariants: exactly one of on_up and on_failed, on_down only after on_up; after dial_close or
+ * Invariants: exactly one of on_up, on_login and on_failed, on_down only after the first two; after dial_close or
  * on_failed or on_down no callback; the struct is freed from the loop only. */
 #include "dial/dial_state.h"
 
@@ -43,6 +43,42 @@ static void end_child(struct dial *d)
 {
 	if (d->group > 0 && !d->exited)
 		kill(d->group, SIGTERM);
+}
+
+/* The connection lives on without deadline, but the loop must live until the child's end was told.
+ */
+static void settle(struct dial *d)
+{
+	timer_start(&d->clock, FAR_MS);
+	d->clock_on = false;
+	prompts_close(&d->prompts);
+	d->phase = DIAL_UP;
+}
+
+/* ssh stays; so does the channel of our command, because ssh leaves with its first one. */
+static void stay(struct dial *d, const struct tl_err *why)
+{
+	io_want_read(&d->out, false);
+	settle(d);
+	d->cb.on_login(d->cb.ctx, why);
+}
+
+void dial_keep(struct dial *d, const struct tl_err *why)
+{
+	if (d->keep_login && !d->closed && d->phase == DIAL_CONNECTING && d->out.open)
+		stay(d, why);
+}
+
+/* What is wrong with a host that may serve us well without our server. */
+bool dial_is_about_server(int code)
+{
+	static const int codes[] = {TL_E_NOARCH, TL_E_NOEXEC,  TL_E_INSTALL, TL_E_NOSPACE,
+				    TL_E_ROFS,   TL_E_ACCES,   TL_E_AGENT};
+
+	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
+		if (codes[i] == code)
+			return true;
+	return false;
 }
 
 void dial_fail(struct dial *d, const struct tl_err *err)
@@ -204,6 +240,9 @@ static void err_line(struct dial *d)
 		err_keep(d, line);
 	if (line && d->cb.on_log && *line)
 		d->cb.on_log(d->cb.ctx, text_clean(line, false));
+	if (line && d->login_only && d->phase == DIAL_CONNECTING &&
+	    str_starts(line, "debug1: Entering interactive session"))
+		stay(d, &err);
 	/* With StrictHostKeyChecking off ssh goes on after a changed key. We do not: nobody gets a
 	 * login who is not the host that is known. */
 	if (line && strstr(line, "Offending") && !d->local && d->phase == DIAL_CONNECTING &&
@@ -252,12 +291,8 @@ static void up(struct dial *d)
 		return;
 	}
 	fd_set_cloexec(fd, true);
-	/* no deadline any more, but the loop must live until the child's end was told */
-	timer_start(&d->clock, FAR_MS);
-	d->clock_on = false;
-	prompts_close(&d->prompts);
+	settle(d);
 	io_close(&d->out, NULL);
-	d->phase = DIAL_UP;
 	d->cb.on_up(d->cb.ctx, fd, fd, early);
 	/* a dial lives as long as its connection; what only the start needed goes */
 	buf_fini(&d->pending);
@@ -277,7 +312,10 @@ static void fail_word(struct dial *d, enum start_word w)
 			"cannot start on %s: its login shell prints more than %d bytes, beginning "
 			"with: %.100s",
 			d->host, TL_LIMIT_NOISE, f.noise);
-	dial_fail(d, &err);
+	if (d->keep_login && w == START_FAIL && dial_is_about_server(err.code))
+		stay(d, &err);
+	else
+		dial_fail(d, &err);
 }
 
 void dial_send_line(struct dial *d)
@@ -467,6 +505,8 @@ static struct dial *dial_new(struct loop *l, const struct dial_target *t,
 	d->local = t->kind == DIAL_LOCAL;
 	d->private_server = t->private_server;
 	d->reconnect = t->reconnect;
+	d->keep_login = t->keep_login && t->control_path;
+	d->login_only = t->login_only && t->control_path;
 	d->total_ms = d->left_ms = env->connect_ms ? env->connect_ms : TL_LIMIT_CONNECT_MS;
 	d->bin.fd = -1;
 	d->prompts.on_ask = asked;

@@ -1,7 +1,7 @@
 /* dial.h - one attempt to reach a host: ssh child, clean start, installation, running agent; then a
  * transport. Owns the child (own process group) and the prompt socket. Everything happens on the
  * loop thread through callbacks. A dial is used once: dial_start -> progress*, prompt*, then
- * exactly one of on_up and on_failed; after on_up exactly one on_down. */
+ * exactly one of on_up, on_login and on_failed; after the first two exactly one on_down. */
 #ifndef TL_DIAL_DIAL_H
 #define TL_DIAL_DIAL_H
 
@@ -26,6 +26,11 @@ struct dial_target {
 	const char *install_path;      /* on the host; NULL: ~/.towline-server */
 	bool private_server; /* the server runs for this connection only and leaves nothing: an
 				installed program is used where there is one, else a private copy */
+	const char *control_path; /* ssh becomes a master connection of its own there; NULL: the
+				     user's is used where there is one */
+	bool keep_login; /* with control_path: where the server cannot run the login stays
+			    (on_login) */
+	bool login_only; /* with control_path: no server is wanted, only the login (on_login) */
 	bool reconnect;      /* an attempt that would ask for a host key is refused */
 };
 
@@ -60,10 +65,13 @@ struct dial_callbacks {
 	/* The transport is there: the callee owns rfd and wfd from now; early: link bytes that were
 	 * read already. */
 	void (*on_up)(void *ctx, int rfd, int wfd, struct tl_bytes early);
+	/* Only with keep_login and login_only: there is no transport, but the master connection is
+	 * there. why: what keeps the server from running; code 0 where nobody asked for it. */
+	void (*on_login)(void *ctx, const struct tl_err *why);
 	/* The attempt failed; err says what, why, and with err_message what to do. No callback
 	 * comes after it. */
 	void (*on_failed)(void *ctx, const struct tl_err *err);
-	/* After on_up: ssh or the bridge ended. err: reason as far as known. No callback comes
+	/* After on_up and on_login: ssh or the bridge ended. err: reason as far as known. No callback comes
 	 * after it. */
 	void (*on_down)(void *ctx, const struct tl_err *err);
 	/* One line of ssh's standard error or of our own steps, for the log. */
@@ -81,6 +89,11 @@ int dial_target_parse(const char *host, struct dial_target *ret, struct tl_err *
  * after on_failed and on_down, inside of callbacks too. */
 struct dial *dial_start(struct loop *l, const struct dial_target *t, const struct dial_env *env,
 			const struct dial_callbacks *cb, struct tl_err *err);
+/* Is it a failure of a host that may serve well without our server? */
+bool dial_is_about_server(int code);
+/* With keep_login, before any other end, once ssh is in: the login is wanted as it is, because of
+ * why: on_login comes before this returns. */
+void dial_keep(struct dial *d, const struct tl_err *why);
 /* answer NULL: cancel (ends the attempt with TL_E_CANCELED). The text is wiped after use. */
 void dial_prompt_answer(struct dial_prompt *p, const char *answer);
 /* Ends the child and frees everything; no callback comes any more. */
@@ -90,6 +103,10 @@ void dial_close(struct dial *d);
  * followed). config_file NULL: ~/.ssh/config. */
 struct strv;
 int dial_configured_hosts(const char *config_file, struct strv *ret, struct tl_err *err);
+
+/* Does a keyword stand in the configuration that ssh would read, for any host? True where that
+ * cannot be told. */
+bool dial_config_has(const char *config_file, const char *keyword);
 
 /* Reconnection pauses: 0, 1, 2, 4 … BACKOFF_MAX_MS with jitter. Pure. */
 struct backoff {

@@ -118,10 +118,10 @@ int dial_launch(struct dial *d, const struct dial_target *t, const struct dial_e
 	int rc;
 
 	buf_init(&command, SCRIPT_MAX);
-	rc = make_line(d, t, &command, err);
+	rc = d->login_only ? 0 : make_line(d, t, &command, err);
 	if (rc)
 		goto out;
-	text = buf_cstr(&command);
+	text = d->login_only ? "" : buf_cstr(&command);
 	rc = text ? args_argv(&argv, t, env->ssh_path ? env->ssh_path : "ssh", text, err)
 		  : err_set(err, TL_E_NOMEM, "cannot connect to %s: out of memory", d->host);
 	if (!rc && !d->local)

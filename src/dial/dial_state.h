@@ -29,7 +29,7 @@ struct dial {
 	struct loop *loop;
 	struct dial_callbacks cb;
 	char *host, *bin_dir;
-	bool local, reconnect, private_server;
+	bool local, reconnect, private_server, keep_login, login_only;
 	enum dial_phase phase;
 	struct child child;
 	pid_t group; /* 0: none */

@@ -1,5 +1,5 @@
 /* ssh_hosts.c - names for the host picker: what stands after Host in the ssh configuration and the
- * files it includes. Only names; everything else is left to ssh itself. Blocking, small files. */
+ * files it includes; and whether a keyword stands anywhere in it. Only names; everything else is left to ssh itself. Blocking, small files. */
 #include "dial/dial.h"
 
 #include <ctype.h>
@@ -19,7 +19,9 @@
 #define DEPTH_MAX      16 /* as ssh */
 
 struct reading {
-	struct strv *names;
+	struct strv *names; /* NULL: keyword is looked for */
+	const char *keyword;
+	bool found;
 	char home[TL_LIMIT_PATH];
 	int depth;
 };
@@ -94,7 +96,8 @@ static int read_line(struct reading *r, const char *line)
 
 	if (!word || !next_word(&line, word, true))
 		goto out;
-	host = strcasecmp(word, "Host") == 0;
+	host = r->names && strcasecmp(word, "Host") == 0;
+	r->found = r->found || (r->keyword && strcasecmp(word, r->keyword) == 0);
 	include = strcasecmp(word, "Include") == 0;
 	while (!rc && (host || include) && next_word(&line, word, false))
 		rc = host ? add_name(r->names, word) : read_included(r, word);
@@ -151,4 +154,22 @@ out:
 			err_row(rc)->what);
 	free(r);
 	return rc;
+}
+
+bool dial_config_has(const char *config_file, const char *keyword)
+{
+	struct reading *r = calloc(1, sizeof(*r));
+	char path[TL_LIMIT_PATH + 16];
+	bool found = true;
+
+	if (r && home_dir(r->home, sizeof(r->home)) == 0) {
+		r->keyword = keyword;
+		snprintf(path, sizeof(path), "%s/.ssh/config", r->home);
+		found = read_config(r, config_file ? config_file : path, false, NULL) != 0;
+		if (!config_file && !found)
+			found = read_config(r, "/etc/ssh/ssh_config", false, NULL) != 0;
+		found = found || r->found;
+	}
+	free(r);
+	return found;
 }

@@ -1,7 +1,8 @@
 /* start_script.c - see start_script.h.
  * Invariants of the text: one line; nothing but POSIX sh and its usual utilities (uname, mkdir, ln,
  * rm, mv, wc, tr; sha256sum or cksum, gzip, head, df, readlink where they are); every error leaves
- * through fail, which cleans up first, so the client gets exactly one marker line and may leave;
+ * through fail, which cleans up first, so the client gets exactly one marker line and may leave, or
+ * use the login in another way: so long fail waits;
  * the umask and the locale of the login are as they were when the server starts, because terminals
  * inherit them. */
 #include "dial/start_script.h"
@@ -20,7 +21,7 @@ const struct start_arch start_arches[START_ARCHES] = {
 static const char part_words[] =
     "say(){ printf '\\000towline-%s %s %s\\n' \"$1\" \"$n\" \"$2\";};"
     "tidy(){ :;};fail(){ tidy;trap - 0;say fail \"$1 $(printf %s "
-    "\"$2\"|tr '\\n\\r' '  ')\";exit 1;};"
+    "\"$2\"|tr '\\n\\r' '  ')\";read -r l;exit 1;};"
     "has(){ command -v \"$1\" >/dev/null 2>&1;};"
     "keep(){ :;};mine=0;u=$(umask);m=$(uname -sm 2>/dev/null);say here \"$m\";";
 

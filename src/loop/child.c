@@ -298,16 +298,12 @@ static void spec_fds(const struct child_spec *s, int fds[3])
 		fds[i] = s->ctty >= 0 ? s->ctty : s->fd[i];
 }
 
-int child_spawn(struct loop *l, struct child *c, const struct child_spec *spec,
-		void (*on_exit)(void *, int, int), void *ctx, struct tl_err *err)
+int child_start(const struct child_spec *spec, pid_t *ret_pid, struct tl_err *err)
 {
 	int report[2], fds[3], e, status;
 	pid_t pid;
 
-	memset(c, 0, sizeof(*c));
-	list_init(&c->node);
-	if (reaper_start(l))
-		return err_set(err, TL_E_NOMEM, "cannot watch child processes");
+	*ret_pid = 0;
 	spec_fds(spec, fds);
 	if (pipe2(report, O_CLOEXEC) != 0)
 		return err_sys(err, errno, "cannot make a pipe");
@@ -328,6 +324,23 @@ int child_spawn(struct loop *l, struct child *c, const struct child_spec *spec,
 			;
 		return err_sys(err, e, "cannot run %s", spec->file ? spec->file : spec->argv[0]);
 	}
+	*ret_pid = pid;
+	return 0;
+}
+
+int child_spawn(struct loop *l, struct child *c, const struct child_spec *spec,
+		void (*on_exit)(void *, int, int), void *ctx, struct tl_err *err)
+{
+	int rc, status;
+	pid_t pid;
+
+	memset(c, 0, sizeof(*c));
+	list_init(&c->node);
+	if (reaper_start(l))
+		return err_set(err, TL_E_NOMEM, "cannot watch child processes");
+	rc = child_start(spec, &pid, err);
+	if (rc)
+		return rc;
 	if (l->guest && watch_start(l, pid) != 0) {
 		kill(pid, SIGKILL);
 		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)

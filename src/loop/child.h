@@ -48,6 +48,8 @@ void child_adopt_orphans(struct loop *l);
 /* No on_exit any more; the process goes on and is still reaped. */
 void child_forget(struct child *c);
 
+/* The same without a loop, for a thread that may block: the caller waits for *ret_pid itself. */
+int child_start(const struct child_spec *spec, pid_t *ret_pid, struct tl_err *err);
 /* Double fork + setsid: a process that outlives us and is nobody's child here. Extra descriptor
  * keep_fd (or -1) becomes 3 in it. */
 int spawn_detached(const struct child_spec *spec, int keep_fd, struct tl_err *err);

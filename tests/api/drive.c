@@ -1,7 +1,7 @@
 /* drive.c - libtowline from a program, for the tests: one action per run, results as JSON lines.
  *
  *   drive [OPTION…] HOST ACTION [ARGUMENT…]
- *     -F FILE -i KEY -o OPTION -p PORT -t MS -v LEVEL --via auto|daemon|direct|installed
+ *     -F FILE -i KEY -o OPTION -p PORT -t MS -v LEVEL --via auto|daemon|direct|installed|plain
  *     --answer TEXT (each question the next one; the last repeats)
  *   info | run COMMAND | capture COMMAND… | argv PROGRAM… | stdin TEXT COMMAND | cat FILE
  *   cancel COMMAND (ends it at its first output) | cancel-signal COMMAND (by SIGINT)
@@ -124,6 +124,7 @@ static int info(struct tl_session *s)
 	member("jump", i.jump);
 	member("platform", i.platform);
 	member("home", i.home);
+	member("plain_why", i.plain_why);
 	printf("}\n");
 	return 0;
 }
@@ -288,7 +289,8 @@ static const struct option longs[] = {{"via", required_argument, NULL, 'V'},
 
 static void take_options(int argc, char **argv)
 {
-	static const char *const vias[] = {"auto", "daemon", "direct", "installed"};
+	static const char *const vias[] = {"auto", "daemon", "direct", "installed",
+					   "plain"};
 	size_t n = 0;
 	int c;
 
@@ -317,7 +319,7 @@ static void take_options(int argc, char **argv)
 			d.opt.verbosity = (int)strtol(optarg, NULL, 10);
 			break;
 		case 'V':
-			for (int i = 0; i < 4; i++)
+			for (int i = 0; i < 5; i++)
 				if (strcmp(vias[i], optarg) == 0)
 					d.opt.via = (enum tl_via)i;
 			break;

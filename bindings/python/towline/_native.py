@@ -35,7 +35,7 @@ class Info(Sized):
                 ("port", C.c_int), ("connected", C.c_int), ("via", C.c_char_p), ("identity", C.c_char_p),
                 ("auth_method", C.c_char_p), ("fingerprint_sha256", C.c_char_p), ("fingerprint_sha1", C.c_char_p),
                 ("host_key_type", C.c_char_p), ("cipher", C.c_char_p), ("kex", C.c_char_p), ("server_version", C.c_char_p),
-                ("jump", C.c_char_p), ("platform", C.c_char_p), ("home", C.c_char_p)]
+                ("jump", C.c_char_p), ("platform", C.c_char_p), ("home", C.c_char_p), ("plain_why", C.c_char_p)]
 
 
 class Exec(Sized):

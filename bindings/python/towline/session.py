@@ -18,7 +18,7 @@ from .streams import Sink, Streams, standard
 
 Path = Union[str, bytes, "os.PathLike[str]"]
 Log = Callable[[int, str], Any]
-_VIA = {"auto": 0, "daemon": 1, "direct": 2, "installed": 3}
+_VIA = {"auto": 0, "daemon": 1, "direct": 2, "installed": 3, "plain": 4}
 _open: "weakref.WeakSet[Session]" = weakref.WeakSet()
 
 
@@ -86,6 +86,7 @@ class Info:
     jump: str
     platform: str
     home: str
+    plain_why: str
 
 
 def _many(paths: Union[Path, Sequence[Path]]) -> Any:

@@ -257,7 +257,8 @@ SEXP towline_info(SEXP pointer)
 			     {"server_version", i.server_version},
 			     {"jump", i.jump},
 			     {"platform", i.platform},
-			     {"home", i.home}};
+			     {"home", i.home},
+			     {"plain_why", i.plain_why}};
 		const R_xlen_t n = (R_xlen_t)(sizeof(texts) / sizeof(texts[0]));
 		SEXP names = PROTECT(Rf_allocVector(STRSXP, n + 2));
 		out = PROTECT(Rf_allocVector(VECSXP, n + 2));
