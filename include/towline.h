@@ -138,8 +138,8 @@ enum tl_via {
 	TL_VIA_DIRECT, /* an ssh of our own; the host program runs for this session only and leaves
 			  nothing behind */
 	TL_VIA_INSTALLED, /* an ssh of our own; the host program is installed and its agent used */
-	TL_VIA_PLAIN /* an ssh of our own and nothing of ours on the host; what TL_VIA_AUTO and
-			TL_VIA_DIRECT fall back to where the host program cannot run */
+	TL_VIA_PLAIN      /* an ssh of our own and nothing of ours on the host; what TL_VIA_AUTO and
+			     TL_VIA_DIRECT fall back to where the host program cannot run */
 };
 
 struct tl_options {
@@ -155,7 +155,8 @@ struct tl_options {
 	tl_prompt_fn *prompt; /* NULL: questions are not answered */
 	tl_log_fn *log;
 	void *ctx; /* for prompt and log */
-	struct tl_cancel *cancel; /* ends tl_connect with TL_E_CANCELED; looked at only while it runs */
+	struct tl_cancel
+	    *cancel; /* ends tl_connect with TL_E_CANCELED; looked at only while it runs */
 };
 #define TL_OPTIONS_INIT                                                                            \
 	{                                                                                          \

@@ -51,7 +51,34 @@ int copy_begin(struct copy *c, struct tl_session *s, const struct tl_copy *o, co
 		err_set(err, rc, "%s", e.message);
 		return rc;
 	}
-	return sftp_client_open(&c->c, fd, cancel_fd(c->o.cancel), err);
+	if (!session_plain_why(s))
+		return sftp_client_open(&c->c, fd, cancel_fd(c->o.cancel), err);
+	/* nobody there can tell whether the beginning of a part is right */
+	c->o.resume = 0;
+	rc = sftp_client_open_plain(&c->c, fd, cancel_fd(c->o.cancel), err);
+	if (rc == TL_E_CLOSED && session_lost(s, NULL) == 0)
+		err_set(err, rc = TL_E_UNSUPPORTED, "cannot %s: %s has no SFTP server", verb,
+			session_host(s));
+	return rc;
+}
+
+/* The half file of a transfer that was ended, by another stream: this one takes no more requests.
+ */
+static void remove_leftover(struct copy *c)
+{
+	char *path = sftp_client_leftover(c->c);
+	struct sftp_client *other = NULL;
+	struct tl_err err = {0};
+	int fd;
+
+	sftp_client_free(c->c);
+	c->c = NULL;
+	if (path && session_open_stream(c->s, STREAM, &fd, NULL) == 0 &&
+	    sftp_client_open_plain(&other, fd, -1, &err) == 0) {
+		sftp_client_remove(other, path, &err);
+		sftp_client_free(other);
+	}
+	free(path);
 }
 
 static int end_fatal(struct copy *c, int rc, const struct tl_err *why, struct tl_error *err)
@@ -74,9 +101,8 @@ int copy_end(struct copy *c, int rc, const struct tl_err *why, struct tl_error *
 		c->now.file_done = c->now.file_total = 0;
 		c->o.progress(c->o.ctx, &c->now);
 	}
-	sftp_client_free(c->c);
+	remove_leftover(c);
 	free(c->piece);
-	c->c = NULL;
 	c->piece = NULL;
 	if (rc)
 		return end_fatal(c, rc, why, err);

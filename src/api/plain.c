@@ -15,9 +15,9 @@
 #include "loop/child.h"
 #include "loop/sock.h"
 
-#define CONTROL	   "ctl"
+#define CONTROL    "ctl"
 #define SSH_SUFFIX 18 /* ssh binds under a longer name first */
-#define STACK	   (512 * 1024)
+#define STACK      (512 * 1024)
 
 bool plain_control_path(const char *dir, char *out, size_t n)
 {
@@ -35,9 +35,9 @@ int plain_argv(const struct plain *p, struct strv *ret, const char *const *more,
 {
 	/* without its configuration nothing comes in between; the proxy keeps an ssh that does not
 	 * find the master from making a connection of its own */
-	static const char *const words[] = {"-F", "/dev/null", "-e", "none", "-o",
-					    "ControlMaster=no", "-o", "ProxyCommand=false", "-o",
-					    "BatchMode=yes", "-o", "LogLevel=ERROR"};
+	static const char *const words[] = {"-F", "/dev/null",        "-e", "none",
+					    "-o", "ControlMaster=no", "-o", "ProxyCommand=false",
+					    "-o", "BatchMode=yes",    "-o", "LogLevel=ERROR"};
 	int rc = strv_add(ret, p->ssh);
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]) && !rc; i++)
@@ -154,8 +154,8 @@ int plain_lifeline(struct plain *p, int *ret_fd, struct tl_err *err)
 	if (p->n_lifelines < PLAIN_LIFELINES)
 		p->lifelines[p->n_lifelines++] = sv[1];
 	else
-		rc = err_set(err, TL_E_LIMIT, "%s has %d tunnels already", p->host,
-			     PLAIN_LIFELINES);
+		rc =
+		    err_set(err, TL_E_LIMIT, "%s has %d tunnels already", p->host, PLAIN_LIFELINES);
 	pthread_mutex_unlock(&p->lock);
 	if (rc) {
 		close(sv[0]);

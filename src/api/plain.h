@@ -14,17 +14,17 @@
 #include "base/str.h"
 #include "wire/json.h"
 
-#define PLAIN_LIFELINES 256 /* streams that only live as long as the session */
-#define PLAIN_COMMAND	122880 /* bytes of an encoded command line: below the kernel's 128 KiB */
+#define PLAIN_LIFELINES 256    /* streams that only live as long as the session */
+#define PLAIN_COMMAND   122880 /* bytes of an encoded command line: below the kernel's 128 KiB */
 
 struct plain {
 	char *host, *ssh; /* for messages; the program */
-	char *why;	  /* what keeps our program from running there */
+	char *why;        /* what keeps our program from running there */
 	bool sftp_only;
 	char dir[TL_LIMIT_PATH + 64]; /* private folder; borrowed from the session */
 	char ctl[TL_LIMIT_PATH + 96]; /* control socket in it */
-	struct tl_cancel *stop;	      /* ends every thread */
-	pthread_mutex_t lock;	      /* everything below */
+	struct tl_cancel *stop;       /* ends every thread */
+	pthread_mutex_t lock;         /* everything below */
 	pthread_cond_t changed;
 	size_t busy;
 	unsigned next_id;
@@ -77,8 +77,7 @@ int plain_text_shell(struct buf *out, struct tl_bytes command);
 int plain_exec_open(struct plain *p, yyjson_val *open, int *ret_fd, struct tl_err *err);
 /* plain_forward.c: connections from there, listeners there. *ret_port: 0 for a path */
 int plain_dial(struct plain *p, yyjson_val *open, int *ret_fd, struct tl_err *err);
-int plain_listen(struct plain *p, yyjson_val *open, int *ret_fd, int *ret_port,
-		 struct tl_err *err);
+int plain_listen(struct plain *p, yyjson_val *open, int *ret_fd, int *ret_port, struct tl_err *err);
 int plain_fetch(struct plain *p, yyjson_val *open, int *ret_fd, struct tl_err *err);
 void plain_arrivals_fini(struct plain *p);
 

@@ -1,7 +1,7 @@
 /* plain_exec.c - a command on a host without our program: frames of an exec stream on one side, the
  * pipes (or the terminal) of an `ssh -S` on the other, carried by a thread. What towline-host does
- * there, a few lines of sh do here: they tell their process group, so that the command can be ended,
- * and say what is missing. Holds at most one frame each way. */
+ * there, a few lines of sh do here: they tell their process group, so that the command can be
+ * ended, and say what is missing. Holds at most one frame each way. */
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -20,25 +20,26 @@
 #include "wire/exec_frame.h"
 #include "wire/jsonrpc.h"
 
-#define NONCE	  16
-#define MARK_MAX  400	/* bytes of a line of ours */
+#define NONCE     16
+#define MARK_MAX  400   /* bytes of a line of ours */
 #define NOISE_MAX 65536 /* what start-up files of shells may print before it */
-#define IN_MAX	  ((size_t)2 * EXEC_FRAME_MAX)
+#define IN_MAX    ((size_t)2 * EXEC_FRAME_MAX)
 #define VEOF_KEY  4 /* what a terminal takes for the end of input */
-#define KILL_MS	  15000
+#define KILL_MS   15000
 
 struct run {
 	struct plain *p;
 	int fd; /* the stream */
 	char nonce[NONCE + 1];
 	struct buf text; /* the lines of sh; then what is left of the input */
-	bool script;	 /* the command comes as frames */
+	bool script;     /* the command comes as frames */
 	bool tty;
 	unsigned cols, rows;
-	/* ssh: its input, its two outputs (-1: ended); of a terminal in and out[0] are the master */
+	/* ssh: its input, its two outputs (-1: ended); of a terminal in and out[0] are the master
+	 */
 	pid_t pid;
 	int in, out[2];
-	long far; /* process group there, 0: not known yet */
+	long far;           /* process group there, 0: not known yet */
 	uint8_t *from, *to; /* frames from the caller, IN_MAX; one for him */
 	size_t from_n, to_off, to_n;
 	struct buf rest;  /* input that ssh did not take yet */
@@ -101,8 +102,8 @@ static int read_script(struct run *r, struct buf *script, struct tl_err *err)
 		struct exec_frame f;
 		size_t used;
 		ssize_t n;
-		while (rc == 0 && exec_frame_next(bytes_of(r->from, r->from_n), EXEC_FROM_CLIENT, &f,
-						  &used) == 1) {
+		while (rc == 0 && exec_frame_next(bytes_of(r->from, r->from_n), EXEC_FROM_CLIENT,
+						  &f, &used) == 1) {
 			bool end = f.type != EXEC_FRAME_SCRIPT || f.payload.n == 0;
 			if (!end)
 				rc = buf_put(script, f.payload.p, f.payload.n);
@@ -114,10 +115,11 @@ static int read_script(struct run *r, struct buf *script, struct tl_err *err)
 				return 0;
 		}
 		if (rc)
-			return err_set(err, TL_E_LIMIT,
-				       "cannot run a script of more than %d bytes on %s: it is served by "
-				       "plain ssh (%s); upload it and run the file",
-				       PLAIN_COMMAND / 5, r->p->host, r->p->why);
+			return err_set(
+			    err, TL_E_LIMIT,
+			    "cannot run a script of more than %d bytes on %s: it is served by "
+			    "plain ssh (%s); upload it and run the file",
+			    PLAIN_COMMAND / 5, r->p->host, r->p->why);
 		n = recv(r->fd, r->from + r->from_n, IN_MAX - r->from_n, 0);
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -192,10 +194,11 @@ static int start(struct run *r, struct tl_err *err)
 	}
 	if (rc == 0 &&
 	    plain_command(&command, (const char *)buf_data(&r->text).p, r->text.len) != 0)
-		rc = err_set(err, TL_E_LIMIT,
-			     "cannot run a command of more than about %d bytes on %s: it is served by "
-			     "plain ssh (%s); upload a script and run the file",
-			     PLAIN_COMMAND / 5, r->p->host, r->p->why);
+		rc = err_set(
+		    err, TL_E_LIMIT,
+		    "cannot run a command of more than about %d bytes on %s: it is served by "
+		    "plain ssh (%s); upload a script and run the file",
+		    PLAIN_COMMAND / 5, r->p->host, r->p->why);
 	text = rc ? NULL : buf_cstr(&command);
 	if (rc == 0 && (!text || plain_argv(r->p, &argv, more, text) || make_env(&envp)))
 		rc = err_set(err, TL_E_NOMEM, "cannot run a command: out of memory");
@@ -270,8 +273,9 @@ static int no_shell(struct run *r, struct tl_err *err)
 {
 	struct tl_bytes b = buf_data(&r->noise);
 
-	return err_set(err, TL_E_NOSHELL, "cannot run a command on %s: its login shell did not%s%.*s",
-		       r->p->host, b.n ? "; it said: " : "", (int)(b.n < 200 ? b.n : 200),
+	return err_set(err, TL_E_NOSHELL,
+		       "cannot run a command on %s: its login shell did not%s%.*s", r->p->host,
+		       b.n ? "; it said: " : "", (int)(b.n < 200 ? b.n : 200),
 		       b.n ? (const char *)b.p : "");
 }
 
@@ -415,7 +419,7 @@ static void end_there(struct run *r)
 /* The status that a shell makes of a signal; nobody exits with these on purpose. */
 static bool is_signal(int status)
 {
-	static const int signals[] = {SIGHUP, SIGINT,  SIGQUIT, SIGILL,	 SIGABRT, SIGBUS,
+	static const int signals[] = {SIGHUP, SIGINT,  SIGQUIT, SIGILL,  SIGABRT, SIGBUS,
 				      SIGFPE, SIGKILL, SIGSEGV, SIGPIPE, SIGALRM, SIGTERM};
 
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)

@@ -1,6 +1,7 @@
-/* plain_forward.c - connections of a plain session. To a port as seen from the host: `ssh -W`, whose
- * standard input and output are the connection. To a unix socket there, and for listeners there: a
- * forward of the master connection to a socket in our private folder, taken back at the end. */
+/* plain_forward.c - connections of a plain session. To a port as seen from the host: `ssh -W`,
+ * whose standard input and output are the connection. To a unix socket there, and for listeners
+ * there: a forward of the master connection to a socket in our private folder, taken back at the
+ * end. */
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -15,7 +16,7 @@
 #include "loop/io.h"
 #include "loop/sock.h"
 
-#define ASK_MS	     30000
+#define ASK_MS       30000
 #define ARRIVALS_MAX 64 /* connections that nobody has fetched yet */
 
 /* A connection of a listener on the host. */
@@ -88,15 +89,17 @@ static int dial_path(struct plain *p, const char *path, int *ret_fd, struct tl_e
 	int rc, fd;
 
 	if (path[0] != '/')
-		return err_set(err, TL_E_UNSUPPORTED,
-			       "cannot connect to %s of %s: it is served by plain ssh, which needs an "
-			       "absolute path",
-			       path, p->host);
+		return err_set(
+		    err, TL_E_UNSUPPORTED,
+		    "cannot connect to %s of %s: it is served by plain ssh, which needs an "
+		    "absolute path",
+		    path, p->host);
 	if (strchr(path, ':'))
-		return err_set(err, TL_E_UNSUPPORTED,
-			       "cannot connect to %s of %s: it is served by plain ssh, and the path has "
-			       "a colon",
-			       path, p->host);
+		return err_set(
+		    err, TL_E_UNSUPPORTED,
+		    "cannot connect to %s of %s: it is served by plain ssh, and the path has "
+		    "a colon",
+		    path, p->host);
 	rc = socket_path(p, &sa, err);
 	if (rc)
 		return rc;
@@ -256,10 +259,11 @@ static int prepare(struct listening *l, yyjson_val *open, struct tl_err *err)
 	int port = (int)json_int(open, "port", 0), rc;
 
 	if (*path && (path[0] != '/' || strchr(path, ':')))
-		return err_set(err, TL_E_UNSUPPORTED,
-			       "cannot listen on %s of %s: it is served by plain ssh, which needs an "
-			       "absolute path without a colon",
-			       path, l->p->host);
+		return err_set(
+		    err, TL_E_UNSUPPORTED,
+		    "cannot listen on %s of %s: it is served by plain ssh, which needs an "
+		    "absolute path without a colon",
+		    path, l->p->host);
 	rc = socket_path(l->p, &l->sa, err);
 	if (rc)
 		return rc;
@@ -286,10 +290,11 @@ int plain_listen(struct plain *p, yyjson_val *open, int *ret_fd, int *ret_port, 
 	rc = prepare(l, open, err);
 	rc = rc ? rc : change(p, "forward", "-R", l->spec, ret_port, err);
 	if (rc == TL_E_REFUSED)
-		err_set(err, rc,
-			"cannot listen on %s (%.*s): the place is taken, or its server does not allow "
-			"it",
-			p->host, (int)(strlen(l->spec) - strlen(l->sa.sun_path) - 1), l->spec);
+		err_set(
+		    err, rc,
+		    "cannot listen on %s (%.*s): the place is taken, or its server does not allow "
+		    "it",
+		    p->host, (int)(strlen(l->spec) - strlen(l->sa.sun_path) - 1), l->spec);
 	if (rc == 0 && socket_pair(sv) != 0)
 		rc = err_sys(err, errno, "cannot open a stream to %s", p->host);
 	if (rc == 0) {

@@ -228,6 +228,11 @@ int tl_is_connected(const struct tl_session *s)
 	return s && s->back->lost((struct tl_session *)(uintptr_t)s, NULL) == 0;
 }
 
+const char *session_plain_why(struct tl_session *s)
+{
+	return s->back->plain_why ? s->back->plain_why(s) : NULL;
+}
+
 const char *session_host(const struct tl_session *s)
 {
 	return s->host;

@@ -58,6 +58,8 @@ void session_slot_give(struct tl_session *s);
 /* The connection is gone: fills err with TL_E_LOST and the reason and returns it; 0 while it lives.
  */
 int session_lost(struct tl_session *s, struct tl_error *err);
+/* Is it served by plain ssh, without our program? NULL: no; else why. */
+const char *session_plain_why(struct tl_session *s);
 /* The host as the caller wrote it, for messages. */
 const char *session_host(const struct tl_session *s);
 

@@ -117,7 +117,7 @@ int tl_session_info(struct tl_session *s, struct tl_info *ret, struct tl_error *
 	full.jump = text_of(f->jump);
 	full.platform = text_of(f->platform);
 	full.home = text_of(f->home);
-	full.plain_why = text_of(s->back->plain_why ? s->back->plain_why(s) : NULL);
+	full.plain_why = text_of(session_plain_why(s));
 	pthread_mutex_unlock(&s->lock);
 	size = ret->size < sizeof(full) ? ret->size : sizeof(full);
 	full.size = ret->size;

@@ -591,12 +591,11 @@ static const struct session_back installed = {.via = "installed",
 					      .lost = own_lost,
 					      .close = own_close};
 
-static const struct session_back plain = {
-    .via = "plain",
-    .open = own_plain_open,
-    .lost = own_lost,
-    .close = own_close,
-    .plain_why = own_plain_why};
+static const struct session_back plain = {.via = "plain",
+					  .open = own_plain_open,
+					  .lost = own_lost,
+					  .close = own_close,
+					  .plain_why = own_plain_why};
 
 static int own_new(struct tl_session *s, struct session_own **ret, struct tl_err *err)
 {

@@ -48,7 +48,7 @@ struct session_own {
 	struct plain *plain;
 	struct loop_timer patience;
 	struct io sftp; /* asks whether it is an SFTP server that says nothing */
-	bool spoken;	/* our line runs there */
+	bool spoken;    /* our line runs there */
 	bool plain_tried, sftp_only;
 	struct tl_err plain_why;
 	struct io stop; /* the caller's cancel token, while connecting */

@@ -2,7 +2,7 @@
  * streams then. The login is that of the first attempt wherever it survives: its ssh is a master
  * connection from the beginning. Where it does not (ssh has ended, or the user's configuration has
  * masters of its own, which we use and do not replace) there is a second one. */
-#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
@@ -74,16 +74,15 @@ static void sftp_readable(void *ctx)
 	if (n < 9 || b[0] || b[1] || b[4] != 2 || o->spoken || !o->dial)
 		return;
 	o->sftp_only = true;
-	err_set(&why, TL_E_NOSHELL, "%s runs no commands: it allows files only (SFTP)",
-		o->session->host);
+	err_set(&why, TL_E_NOSHELL, "%s runs no commands", o->session->host);
 	dial_keep(o->dial, &why);
 }
 
 static void ask_sftp(struct session_own *o)
 {
 	static const uint8_t hello[] = {0, 0, 0, 5, 1, 0, 0, 0, 3};
-	struct plain *p = plain_new(o->session->host, o->session->opt.ssh_program, o->run_dir, "",
-				    false);
+	struct plain *p =
+	    plain_new(o->session->host, o->session->opt.ssh_program, o->run_dir, "", false);
 	struct child_spec spec = {.fd = {-1, -1, -1}, .ctty = -1};
 	struct strv argv = {0};
 	int sv[2];
@@ -138,6 +137,18 @@ static void look(struct session_own *o, struct plain *p)
 	buf_fini(&out);
 }
 
+/* In our words: servers say it in many ways, or not at all. */
+static int say_sftp_only(struct plain *p)
+{
+	char *text = str_fmt("%s runs no commands: it allows files only (SFTP)", p->host);
+
+	if (!text)
+		return TL_E_NOMEM;
+	free(p->why);
+	p->why = text;
+	return 0;
+}
+
 int own_plain_begin(struct session_own *o, const struct tl_err *why, struct tl_err *err)
 {
 	struct plain *p;
@@ -152,6 +163,11 @@ int own_plain_begin(struct session_own *o, const struct tl_err *why, struct tl_e
 			       o->session->host);
 	if (!why->code)
 		look(o, p);
+	if (p->sftp_only && say_sftp_only(p)) {
+		plain_close(p);
+		return err_set(err, TL_E_NOMEM, "cannot connect to %s: out of memory",
+			       o->session->host);
+	}
 	pthread_mutex_lock(&o->lock);
 	o->plain = p;
 	pthread_mutex_unlock(&o->lock);

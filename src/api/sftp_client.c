@@ -9,8 +9,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "api/sftp_plain.h"
 #include "api/sftp_priv.h"
 #include "base/limits.h"
+#include "base/str.h"
 #include "loop/io.h"
 
 #define IN_MAX  (4 * TL_LIMIT_SFTP_PACKET)
@@ -27,6 +29,7 @@ struct sftp_client {
 	uint32_t next_id;
 	int broken;
 	bool greeted;
+	struct sftp_plain *plain; /* the server is not ours */
 };
 
 /* ------------------------------------------------ the queue */
@@ -185,6 +188,10 @@ static int take_status(struct sftp_client *c, struct sftp_reader *r)
 		rc = status_error(code, sftp_get_string(r), &err);
 	else if (p->want != SFTP_STATUS)
 		return TL_E_PROTO;
+	if (code == SFTP_EOF && p->at_end) {
+		*p->at_end = true;
+		rc = 0;
+	}
 	/* READDIR: its end */
 	if (code == SFTP_EOF && p->entry && p->out) {
 		*(bool *)p->out = true;
@@ -205,11 +212,33 @@ static int take_version(struct sftp_client *c, struct sftp_reader *r)
 	while (r->n && !r->bad) {
 		struct tl_bytes name = sftp_get_string(r);
 		sftp_get_string(r);
+		if (c->plain)
+			sftp_plain_extension(c->plain, name);
 		if (name.n == strlen(SFTP_EXT_LIST) && !memcmp(name.p, SFTP_EXT_LIST, name.n))
 			ours = true;
 	}
 	c->greeted = true;
-	return r->bad ? TL_E_PROTO : ours ? 0 : TL_E_UNSUPPORTED;
+	return r->bad ? TL_E_PROTO : ours || c->plain ? 0 : TL_E_UNSUPPORTED;
+}
+
+/* The answer is the oldest request's; servers that are not ours may answer in any order. */
+static bool is_next(struct sftp_client *c, uint32_t id)
+{
+	struct sftp_pending **at = &c->first, *p;
+
+	while (c->plain && *at && (*at)->id != id)
+		at = &(*at)->next;
+	p = *at;
+	if (!p || p->id != id)
+		return false;
+	if (p == c->first)
+		return true;
+	*at = p->next;
+	if (!p->next)
+		c->last = at;
+	p->next = c->first;
+	c->first = p;
+	return true;
 }
 
 static int take(struct sftp_client *c, struct tl_bytes packet)
@@ -219,7 +248,7 @@ static int take(struct sftp_client *c, struct tl_bytes packet)
 
 	if (!c->greeted)
 		return type == SFTP_VERSION_REPLY ? take_version(c, &r) : TL_E_PROTO;
-	if (!c->first || sftp_get_u32(&r) != c->first->id)
+	if (!is_next(c, sftp_get_u32(&r)))
 		return TL_E_PROTO;
 	if (type == SFTP_STATUS)
 		return take_status(c, &r);
@@ -379,11 +408,16 @@ int sftp_call_wait(struct sftp_call *call, struct tl_err *err)
 
 /* ------------------------------------------------ life */
 
-int sftp_client_open(struct sftp_client **ret, int fd, int cancel_fd, struct tl_err *err)
+static int client_open(struct sftp_client **ret, int fd, int cancel_fd, bool plain,
+		       struct tl_err *err)
 {
 	struct sftp_client *c = calloc(1, sizeof(*c));
 	int rc;
 
+	if (c && plain && !(c->plain = sftp_plain_new())) {
+		free(c);
+		c = NULL;
+	}
 	if (!c) {
 		close(fd);
 		return err_set(err, TL_E_NOMEM, "cannot open the host's files: out of memory");
@@ -408,6 +442,36 @@ int sftp_client_open(struct sftp_client **ret, int fd, int cancel_fd, struct tl_
 	return 0;
 }
 
+int sftp_client_open(struct sftp_client **ret, int fd, int cancel_fd, struct tl_err *err)
+{
+	return client_open(ret, fd, cancel_fd, false, err);
+}
+
+int sftp_client_open_plain(struct sftp_client **ret, int fd, int cancel_fd, struct tl_err *err)
+{
+	return client_open(ret, fd, cancel_fd, true, err);
+}
+
+char *sftp_client_leftover(const struct sftp_client *c)
+{
+	return c ? str_dup(sftp_plain_leftover(c->plain)) : NULL;
+}
+
+struct sftp_plain *sftp_client_plain(const struct sftp_client *c)
+{
+	return c->plain;
+}
+
+bool sftp_client_is_broken(const struct sftp_client *c)
+{
+	return c->broken != 0;
+}
+
+void sftp_client_break(struct sftp_client *c, int code)
+{
+	break_off(c, code, NULL, "it was given up");
+}
+
 void sftp_client_free(struct sftp_client *c)
 {
 	if (!c)
@@ -416,6 +480,7 @@ void sftp_client_free(struct sftp_client *c)
 	close(c->fd);
 	buf_fini(&c->in);
 	buf_fini(&c->out);
+	sftp_plain_free(c->plain);
 	free(c);
 }
 

@@ -55,6 +55,12 @@ typedef int sftp_client_entry(void *ctx, const struct sftp_entry_info *e, struct
 /* Takes fd. cancel_fd: readable when the user wants to stop (a signalfd), or -1; borrowed, never
  * read. Errors: TL_E_UNSUPPORTED (a server without our extensions), TL_E_CLOSED, TL_E_PROTO. */
 int sftp_client_open(struct sftp_client **ret, int fd, int cancel_fd, struct tl_err *err);
+/* The same with any server of SFTP version 3: slower, without resuming; what else it cannot do ends
+ * with TL_E_UNSUPPORTED. */
+int sftp_client_open_plain(struct sftp_client **ret, int fd, int cancel_fd, struct tl_err *err);
+/* A temporary file that was being written when the caller had enough on the host, malloc'ed; NULL:
+ * none. */
+char *sftp_client_leftover(const struct sftp_client *c);
 void sftp_client_free(struct sftp_client *c);
 /* Requests begun and not yet answered. */
 size_t sftp_client_pending(const struct sftp_client *c);

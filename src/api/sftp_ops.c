@@ -2,6 +2,7 @@
  * What a host says is not believed where it could do harm here: names of entries are checked. */
 #include <stdlib.h>
 
+#include "api/sftp_plain.h"
 #include "api/sftp_priv.h"
 #include "base/limits.h"
 #include "base/str.h"
@@ -64,7 +65,7 @@ int sftp_call_begun(struct sftp_call *call, sftp_client_done *done, void *ctx, s
 	return sftp_call_send(call, err);
 }
 
-int sftp_client_begin_read(struct sftp_client *c, const char *path, uint64_t off, uint64_t length,
+static int ours_begin_read(struct sftp_client *c, const char *path, uint64_t off, uint64_t length,
 			   sftp_client_head *head, sftp_client_data *data, sftp_client_done *done,
 			   void *ctx, struct tl_err *err)
 {
@@ -75,14 +76,31 @@ int sftp_client_begin_read(struct sftp_client *c, const char *path, uint64_t off
 	return sftp_call_begun(&call, done, ctx, err);
 }
 
-int sftp_client_read(struct sftp_client *c, const char *path, uint64_t off, uint64_t length,
+int sftp_client_begin_read(struct sftp_client *c, const char *path, uint64_t off, uint64_t length,
+			   sftp_client_head *head, sftp_client_data *data, sftp_client_done *done,
+			   void *ctx, struct tl_err *err)
+{
+	if (sftp_client_plain(c))
+		return sftp_plain_begin_read(c, path, off, length, data, done, ctx, err);
+	return ours_begin_read(c, path, off, length, head, data, done, ctx, err);
+}
+
+static int ours_read(struct sftp_client *c, const char *path, uint64_t off, uint64_t length,
 		     sftp_client_data *data, void *ctx, struct tl_err *err)
 {
 	struct sftp_call call = read_call(c, path, off, length, data, ctx);
 	return sftp_call_wait(&call, err);
 }
 
-int sftp_client_begin_piece(struct sftp_client *c, const struct sftp_save *s, uint64_t off,
+int sftp_client_read(struct sftp_client *c, const char *path, uint64_t off, uint64_t length,
+		     sftp_client_data *data, void *ctx, struct tl_err *err)
+{
+	if (sftp_client_plain(c))
+		return sftp_plain_read(c, path, off, length, data, ctx, err);
+	return ours_read(c, path, off, length, data, ctx, err);
+}
+
+static int ours_begin_piece(struct sftp_client *c, const struct sftp_save *s, uint64_t off,
 			    struct tl_bytes data, sftp_client_done *done, void *ctx,
 			    struct tl_err *err)
 {
@@ -100,9 +118,18 @@ int sftp_client_begin_piece(struct sftp_client *c, const struct sftp_save *s, ui
 	return sftp_call_begun(&call, done, ctx, err);
 }
 
+int sftp_client_begin_piece(struct sftp_client *c, const struct sftp_save *s, uint64_t off,
+			    struct tl_bytes data, sftp_client_done *done, void *ctx,
+			    struct tl_err *err)
+{
+	if (sftp_client_plain(c))
+		return sftp_plain_piece(c, s, off, data, done, ctx, err);
+	return ours_begin_piece(c, s, off, data, done, ctx, err);
+}
+
 /* ------------------------------------------------ small ones, begun */
 
-int sftp_client_begin_mkdirs(struct sftp_client *c, const char *path, uint32_t mode,
+static int ours_begin_mkdirs(struct sftp_client *c, const char *path, uint32_t mode,
 			     sftp_client_done *done, void *ctx, struct tl_err *err)
 {
 	struct sftp_call call = sftp_call_begin(c, SFTP_EXTENDED, SFTP_EXT_MKDIRS, SFTP_STATUS);
@@ -110,6 +137,14 @@ int sftp_client_begin_mkdirs(struct sftp_client *c, const char *path, uint32_t m
 	sftp_call_str(&call, path);
 	sftp_call_u32(&call, mode);
 	return sftp_call_begun(&call, done, ctx, err);
+}
+
+int sftp_client_begin_mkdirs(struct sftp_client *c, const char *path, uint32_t mode,
+			     sftp_client_done *done, void *ctx, struct tl_err *err)
+{
+	if (sftp_client_plain(c))
+		return sftp_plain_mkdirs(c, path, done, ctx, err);
+	return ours_begin_mkdirs(c, path, mode, done, ctx, err);
 }
 
 int sftp_client_begin_symlink(struct sftp_client *c, const char *target, const char *path,
@@ -122,7 +157,7 @@ int sftp_client_begin_symlink(struct sftp_client *c, const char *target, const c
 	return sftp_call_begun(&call, done, ctx, err);
 }
 
-int sftp_client_begin_rename(struct sftp_client *c, const char *from, const char *to,
+static int ours_begin_rename(struct sftp_client *c, const char *from, const char *to,
 			     sftp_client_done *done, void *ctx, struct tl_err *err)
 {
 	struct sftp_call call =
@@ -131,6 +166,14 @@ int sftp_client_begin_rename(struct sftp_client *c, const char *from, const char
 	sftp_call_str(&call, from);
 	sftp_call_str(&call, to);
 	return sftp_call_begun(&call, done, ctx, err);
+}
+
+int sftp_client_begin_rename(struct sftp_client *c, const char *from, const char *to,
+			     sftp_client_done *done, void *ctx, struct tl_err *err)
+{
+	if (sftp_client_plain(c))
+		return sftp_plain_rename(c, from, to, done, ctx, err);
+	return ours_begin_rename(c, from, to, done, ctx, err);
 }
 
 int sftp_client_begin_setstat(struct sftp_client *c, const char *path, const struct sftp_attrs *a,
@@ -165,7 +208,7 @@ static int take_stat(struct sftp_pending *p, struct sftp_reader *r, bool more, s
 	return 0;
 }
 
-int sftp_client_stat(struct sftp_client *c, const char *path, struct sftp_stat *ret,
+static int ours_stat(struct sftp_client *c, const char *path, struct sftp_stat *ret,
 		     struct tl_err *err)
 {
 	struct sftp_call call =
@@ -177,6 +220,14 @@ int sftp_client_stat(struct sftp_client *c, const char *path, struct sftp_stat *
 		call.p->out = ret;
 	}
 	return sftp_call_wait(&call, err);
+}
+
+int sftp_client_stat(struct sftp_client *c, const char *path, struct sftp_stat *ret,
+		     struct tl_err *err)
+{
+	if (sftp_client_plain(c))
+		return sftp_plain_stat(c, path, ret, err);
+	return ours_stat(c, path, ret, err);
 }
 
 static int take_attrs(struct sftp_pending *p, struct sftp_reader *r, bool more, struct tl_err *err)
@@ -398,9 +449,17 @@ int sftp_client_readlink(struct sftp_client *c, const char *path, char *out, siz
 	return name_call(&call, path, out, n, err);
 }
 
+int sftp_client_realpath(struct sftp_client *c, const char *path, char *out, size_t n)
+{
+	struct sftp_call call = sftp_call_begin(c, SFTP_REALPATH, NULL, SFTP_NAME);
+	return name_call(&call, path, out, n, NULL);
+}
+
 int sftp_client_expand(struct sftp_client *c, const char *path, char *out, size_t n,
 		       struct tl_err *err)
 {
+	if (sftp_client_plain(c) && !sftp_plain_can_expand(sftp_client_plain(c)))
+		return sftp_plain_unsupported("another user's ~", err);
 	struct sftp_call call =
 	    sftp_call_begin(c, SFTP_EXTENDED, "expand-path@openssh.com", SFTP_NAME);
 	return name_call(&call, path, out, n, err);

@@ -22,7 +22,8 @@ struct sftp_pending {
 	sftp_client_name *name;
 	sftp_client_done *done;
 	void *ctx, *done_ctx;
-	int rc; /* what take said first */
+	bool *at_end; /* set instead of a failure, where the answer is SFTP_EOF */
+	int rc;       /* what take said first */
 	struct tl_err err;
 };
 
@@ -48,6 +49,12 @@ int sftp_call_send(struct sftp_call *call, struct tl_err *err);
 int sftp_call_wait(struct sftp_call *call, struct tl_err *err);
 /* Queues it with its end: done is called once, whatever happens. */
 int sftp_call_begun(struct sftp_call *call, sftp_client_done *done, void *ctx, struct tl_err *err);
+/* What serves us where the server is not ours; NULL: it is ours. */
+struct sftp_plain *sftp_client_plain(const struct sftp_client *c);
+bool sftp_client_is_broken(const struct sftp_client *c);
+/* The caller has enough: from here on only sftp_client_free. */
+void sftp_client_break(struct sftp_client *c, int code);
+int sftp_client_realpath(struct sftp_client *c, const char *path, char *out, size_t n);
 /* A name that can be joined to a folder here without leading elsewhere. */
 bool sftp_entry_name(struct sftp_reader *r, char name[SFTP_NAME_BYTES]);
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "api/sftp_plain.h"
 #include "api/sftp_priv.h"
 #include "base/limits.h"
 #include "base/str.h"
@@ -101,7 +102,7 @@ static int take_tree(struct sftp_pending *p, struct sftp_reader *r, bool more, s
 	return rc;
 }
 
-int sftp_client_begin_tree(struct sftp_client *c, const char *path, uint32_t flags,
+static int ours_begin_tree(struct sftp_client *c, const char *path, uint32_t flags,
 			   uint64_t inline_max, sftp_client_record *fn, sftp_client_done *done,
 			   void *ctx, struct tl_err *err)
 {
@@ -118,6 +119,15 @@ int sftp_client_begin_tree(struct sftp_client *c, const char *path, uint32_t fla
 		call.p->ctx = ctx;
 	}
 	return sftp_call_begun(&call, done, ctx, err);
+}
+
+int sftp_client_begin_tree(struct sftp_client *c, const char *path, uint32_t flags,
+			   uint64_t inline_max, sftp_client_record *fn, sftp_client_done *done,
+			   void *ctx, struct tl_err *err)
+{
+	if (sftp_client_plain(c))
+		return sftp_plain_tree(c, path, flags, fn, done, ctx, err);
+	return ours_begin_tree(c, path, flags, inline_max, fn, done, ctx, err);
 }
 
 /* ------------------------------------------------ names */
@@ -137,7 +147,7 @@ static int take_names(struct sftp_pending *p, struct sftp_reader *r, bool more, 
 	return rc;
 }
 
-int sftp_client_glob(struct sftp_client *c, const char *pattern, sftp_client_name *fn, void *ctx,
+static int ours_glob(struct sftp_client *c, const char *pattern, sftp_client_name *fn, void *ctx,
 		     struct tl_err *err)
 {
 	struct sftp_call call =
@@ -151,6 +161,14 @@ int sftp_client_glob(struct sftp_client *c, const char *pattern, sftp_client_nam
 		call.p->ctx = ctx;
 	}
 	return sftp_call_wait(&call, err);
+}
+
+int sftp_client_glob(struct sftp_client *c, const char *pattern, sftp_client_name *fn, void *ctx,
+		     struct tl_err *err)
+{
+	if (sftp_client_plain(c))
+		return sftp_plain_glob(c, pattern, fn, ctx, err);
+	return ours_glob(c, pattern, fn, ctx, err);
 }
 
 /* ------------------------------------------------ digests */
@@ -187,12 +205,21 @@ static struct sftp_call digest_call(struct sftp_client *c, const char *path, uin
 	return call;
 }
 
-int sftp_client_begin_digest(struct sftp_client *c, const char *path, uint64_t off, uint64_t length,
+static int ours_begin_digest(struct sftp_client *c, const char *path, uint64_t off, uint64_t length,
 			     uint8_t sum[32], uint64_t *size, sftp_client_done *done, void *ctx,
 			     struct tl_err *err)
 {
 	struct sftp_call call = digest_call(c, path, off, length, sum, size);
 	return sftp_call_begun(&call, done, ctx, err);
+}
+
+int sftp_client_begin_digest(struct sftp_client *c, const char *path, uint64_t off, uint64_t length,
+			     uint8_t sum[32], uint64_t *size, sftp_client_done *done, void *ctx,
+			     struct tl_err *err)
+{
+	if (sftp_client_plain(c))
+		return sftp_plain_digest(c, path, off, length, sum, size, done, ctx, err);
+	return ours_begin_digest(c, path, off, length, sum, size, done, ctx, err);
 }
 
 int sftp_client_digest(struct sftp_client *c, const char *path, uint64_t off, uint64_t length,

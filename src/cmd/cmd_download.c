@@ -23,7 +23,7 @@ const char *const cmd_download_usage =
     "  towline download build-server '~/logs/*.gz' logs/\n"
     "  towline download -t --resume build-server /srv/images .\n"
     "\n"
-    "exit status: 0; 23 some files could not be copied; 20 no such file; 75 connection lost, do "
+    "exit status: 0; 92 some files could not be copied; 20 no such file; 75 connection lost, do "
     "it\n"
     "again with --resume; see towline(1).\n";
 

@@ -24,7 +24,8 @@ const char *const cmd_info_usage =
 	X(cipher, "cipher")                                                                        \
 	X(kex, "key exchange")                                                                     \
 	X(platform, "platform")                                                                    \
-	X(home, "home")
+	X(home, "home")                                                                            \
+	X(plain_why, "no server")
 
 static void print_json(const struct tl_info *i)
 {

@@ -22,7 +22,7 @@ const char *const cmd_upload_usage =
     "  towline upload build-server site /srv/www/\n"
     "  towline upload --resume --verify build-server disk.img images/\n"
     "\n"
-    "exit status: 0; 23 some files could not be copied; 20 no such file; 75 connection lost, do "
+    "exit status: 0; 92 some files could not be copied; 20 no such file; 75 connection lost, do "
     "it\n"
     "again with --resume; see towline(1).\n";
 

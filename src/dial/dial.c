@@ -1,6 +1,6 @@
 /* dial.c - the life of one attempt: child, deadline, questions, the way up, the end.
- * Invariants: exactly one of on_up, on_login and on_failed, on_down only after the first two; after dial_close or
- * on_failed or on_down no callback; the struct is freed from the loop only. */
+ * Invariants: exactly one of on_up, on_login and on_failed, on_down only after the first two; after
+ * dial_close or on_failed or on_down no callback; the struct is freed from the loop only. */
 #include "dial/dial_state.h"
 
 #include <errno.h>
@@ -72,8 +72,8 @@ void dial_keep(struct dial *d, const struct tl_err *why)
 /* What is wrong with a host that may serve us well without our server. */
 bool dial_is_about_server(int code)
 {
-	static const int codes[] = {TL_E_NOARCH, TL_E_NOEXEC,  TL_E_INSTALL, TL_E_NOSPACE,
-				    TL_E_ROFS,   TL_E_ACCES,   TL_E_AGENT};
+	static const int codes[] = {TL_E_NOARCH, TL_E_NOEXEC, TL_E_INSTALL, TL_E_NOSPACE,
+				    TL_E_ROFS,   TL_E_ACCES,  TL_E_AGENT};
 
 	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
 		if (codes[i] == code)

@@ -24,14 +24,14 @@ struct dial_target {
 	int port;                      /* -p, 0 none */
 	const char *const *options;    /* -o, NULL-terminated, or NULL */
 	const char *install_path;      /* on the host; NULL: ~/.towline-server */
-	bool private_server; /* the server runs for this connection only and leaves nothing: an
-				installed program is used where there is one, else a private copy */
+	bool private_server;      /* the server runs for this connection only and leaves nothing: an
+				     installed program is used where there is one, else a private copy */
 	const char *control_path; /* ssh becomes a master connection of its own there; NULL: the
 				     user's is used where there is one */
-	bool keep_login; /* with control_path: where the server cannot run the login stays
-			    (on_login) */
+	bool keep_login;          /* with control_path: where the server cannot run the login stays
+				     (on_login) */
 	bool login_only; /* with control_path: no server is wanted, only the login (on_login) */
-	bool reconnect;      /* an attempt that would ask for a host key is refused */
+	bool reconnect;  /* an attempt that would ask for a host key is refused */
 };
 
 /* Where the daemon's own things are. */
@@ -71,8 +71,8 @@ struct dial_callbacks {
 	/* The attempt failed; err says what, why, and with err_message what to do. No callback
 	 * comes after it. */
 	void (*on_failed)(void *ctx, const struct tl_err *err);
-	/* After on_up and on_login: ssh or the bridge ended. err: reason as far as known. No callback comes
-	 * after it. */
+	/* After on_up and on_login: ssh or the bridge ended. err: reason as far as known. No
+	 * callback comes after it. */
 	void (*on_down)(void *ctx, const struct tl_err *err);
 	/* One line of ssh's standard error or of our own steps, for the log. */
 	void (*on_log)(void *ctx, const char *line);

@@ -1,5 +1,6 @@
 /* ssh_hosts.c - names for the host picker: what stands after Host in the ssh configuration and the
- * files it includes; and whether a keyword stands anywhere in it. Only names; everything else is left to ssh itself. Blocking, small files. */
+ * files it includes; and whether a keyword stands anywhere in it. Only names; everything else is
+ * left to ssh itself. Blocking, small files. */
 #include "dial/dial.h"
 
 #include <ctype.h>

@@ -91,16 +91,18 @@ static int listen_path(const char *path, char *full, size_t full_n, struct tl_er
 	int fd, e;
 
 	if (below_home && home_dir(home, sizeof(home)) != 0)
-		return err_set(err, TL_E_NOENT, "cannot listen on %.200s of the host: no home", path);
-	if (!below_home && path[0] != '/')
-		return err_set(err, TL_E_INVAL, "cannot listen on %.200s of the host: no absolute path",
+		return err_set(err, TL_E_NOENT, "cannot listen on %.200s of the host: no home",
 			       path);
+	if (!below_home && path[0] != '/')
+		return err_set(err, TL_E_INVAL,
+			       "cannot listen on %.200s of the host: no absolute path", path);
 	e = snprintf(full, full_n, "%s%s", home, below_home ? path + 1 : path);
 	if (e < 0 || (size_t)e >= full_n || !str_copy(sa.sun_path, sizeof(sa.sun_path), full))
-		return err_set(err, TL_E_INVAL,
-			       "cannot listen on %.120s of the host: the path of a socket has at most "
-			       "%zu bytes",
-			       path, sizeof(sa.sun_path) - 1);
+		return err_set(
+		    err, TL_E_INVAL,
+		    "cannot listen on %.120s of the host: the path of a socket has at most "
+		    "%zu bytes",
+		    path, sizeof(sa.sun_path) - 1);
 	if (lstat(full, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_uid == geteuid()) {
 		fd = connect_unix(full, NULL);
 		if (fd == TL_E_REFUSED)

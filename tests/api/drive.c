@@ -289,8 +289,7 @@ static const struct option longs[] = {{"via", required_argument, NULL, 'V'},
 
 static void take_options(int argc, char **argv)
 {
-	static const char *const vias[] = {"auto", "daemon", "direct", "installed",
-					   "plain"};
+	static const char *const vias[] = {"auto", "daemon", "direct", "installed", "plain"};
 	size_t n = 0;
 	int c;
 
