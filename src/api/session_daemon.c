@@ -59,10 +59,8 @@ static int stopped(void *ctx, struct tl_err *err)
 
 static int client(struct tl_session *s, bool start, struct api_client **ret, struct tl_err *err)
 {
-	struct api_ui ui = {.prompt = ask, .progress = progress,
-			    .watch_fd = stop_fd,
-			    .watched = stopped,
-			    .ctx = s};
+	struct api_ui ui = {
+	    .prompt = ask, .progress = progress, .watch_fd = stop_fd, .watched = stopped, .ctx = s};
 	int rc = api_client_open(ret, start, &ui, err);
 
 	if (rc == 0)

@@ -226,8 +226,21 @@ static void user_options(void **state)
 		strncat(all, " ", sizeof(all) - strlen(all) - 1);
 	}
 	assert_string_equal(all, "/usr/bin/ssh -T -e none -o RemoteCommand=none -o RequestTTY=no "
-				 "-o PermitLocalCommand=no -o ControlMaster=no -F /c -i /k1 -i /k2 "
+				 "-o PermitLocalCommand=no -o ClearAllForwardings=yes "
+				 "-o ControlMaster=no -F /c -i /k1 -i /k2 "
 				 "-o User=x -o LogLevel=INFO -p 77 -- demo ");
+	strv_fini(&v);
+	/* a master connection of its own, and nothing but the login */
+	t = (struct dial_target){.host = "demo", .control_path = "/run/ctl", .login_only = true};
+	all[0] = 0;
+	assert_int_equal(args_argv(&v, &t, "ssh", "command", NULL), 0);
+	for (size_t i = 10; i < v.n; i++) {
+		strncat(all, v.v[i], sizeof(all) - strlen(all) - 1);
+		strncat(all, " ", sizeof(all) - strlen(all) - 1);
+	}
+	assert_string_equal(all, "-o ClearAllForwardings=yes -o ControlMaster=yes -o "
+				 "ControlPersist=no -oControlPath=/run/ctl -N -o LogLevel=INFO -- "
+				 "demo ");
 	strv_fini(&v);
 	t.port = 70000;
 	assert_int_equal(args_argv(&v, &t, "ssh", "command", NULL), TL_E_INVAL);
