@@ -9,6 +9,7 @@ import { createRequire } from 'node:module'
 import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { FakePorts, PortsSide } from './fake-ports.mjs'
 import { FakeSftp } from './fake-sftp.mjs'
 
 const here = path.dirname(fileURLToPath(import.meta.url))
@@ -30,6 +31,7 @@ export async function startFakeDaemon(options = {}) {
     hosts: new Map(), configured: options.configured ?? [{ name: 'devbox' }, { name: 'cluster' }], terminals: new Map(), nextTerminal: 1, sockets: new Set(),
     streams: new Set(), controls: new Set(), log: [], prompts: options.prompts ?? [], answers: [], failConnect: options.failConnect ?? null, calls: [], saved: null
   }
+  state.ports = new FakePorts(state)
   mkdirSync(state.configDir, { recursive: true })
   const frames = http.createServer((q, a) => serve(state, q, a, true))
   await listen(frames, 0)
@@ -65,12 +67,16 @@ class Fake {
   interrupt(host, more = { retryInMs: 30000 }) { const h = hostOf(this.state, host); h.phase = 'reconnecting'; h.more = more; tellState(this.state, host) }
   back(host) { const h = hostOf(this.state, host); h.phase = 'connected'; h.more = {}; tellState(this.state, host) }
   breakStreams(code = 4006) { for (const ws of this.state.streams) ws.close(code, 'the link was lost') }
+  get ports() { return this.state.ports }
+  /** A program on the host wants to show a page. */
+  openUrl(host, url) { for (const c of this.state.controls) if (c.subscribed.has(host)) c.notify('url/open', { host, url }) }
   /** The daemon goes away (and comes back): every socket breaks. */
   leave() { this.state.away = true; for (const ws of this.state.sockets) ws.terminate() }
   comeBack() { this.state.away = false }
   async close() {
     for (const ws of this.state.sockets) ws.terminate()
     for (const t of this.state.terminals.values()) t.child.kill('SIGKILL')
+    this.state.ports.close()
     await Promise.all(this.servers.map((s) => new Promise((r) => { s.closeAllConnections(); s.close(r) })))
   }
 }
@@ -144,6 +150,7 @@ class ControlSide {
       case 'host/close': hostOf(state, p.host).phase = 'disconnected'; tellState(state, p.host); return {}
       case 'host/reconnect': hostOf(state, p.host).phase = 'connected'; hostOf(state, p.host).more = {}; tellState(state, p.host); return {}
       case 'host/call': return agentCall(state, p.method, p.params ?? {})
+      case 'forward/add': case 'forward/list': case 'forward/remove': case 'forward/update': return state.ports.call(method, p)
       case 'daemon/log': return { text: state.log.join('\n') || 'fake daemon: nothing to tell\n', file: '/tmp/towlined.log' }
       default: throw failure('no_method', 84, -32601, `${method}: no such method`)
     }
@@ -194,6 +201,7 @@ class ControlSide {
     const send = (b) => ws.readyState === 1 && ws.send(b)
     const taker = open.open === 'sftp' ? new FakeSftp(host === '' ? state.configDir : null, send, { saved: (p) => host !== '' && state.saved?.(p, ws) })
       : open.open === 'watch' ? new WatchSide(state, ws, send)
+      : open.open === 'ports' ? new PortsSide(state.ports, ws, send)
       : open.open === 'term' ? new ViewerSide(state.terminals.get(open.id), ws, send) : null
     ws.on('message', (data) => taker.feed(data))
     ws.send(JSON.stringify({ jsonrpc: '2.0', id: m.id, result: {} }))

@@ -138,6 +138,44 @@ export async function runInTerminal(page, line) {
   await page.keyboard.press('Enter')
 }
 
+/** The rows of the Ports view: icon, port, address, process, visibility, origin. */
+export function rows(page) {
+  return page.$$eval('.ports-view .monaco-list-row', (all) => all.map((r) => [...r.querySelectorAll('.monaco-table-td')].map((c) => c.textContent.trim())).filter((c) => c[1] !== 'Add Port'))
+}
+
+/* a row by its port, `host:port`, or `label (port)` */
+const isPort = (name) => String(name).endsWith(')') ? String(name) : new RegExp(`(^|\\()${name}\\)?$`)
+
+/** The cells of one port of the Ports view, or undefined. */
+export async function portText(page, name) {
+  const wanted = isPort(name)
+  return (await rows(page)).find((r) => wanted instanceof RegExp ? wanted.test(r[1]) : r[1] === wanted)
+}
+
+export async function waitPort(page, name) {
+  await until(() => portText(page, name), `port ${name} in the view`)
+}
+
+export async function waitNoPort(page, name) {
+  await until(async () => !(await portText(page, name)), `port ${name} to leave the view`)
+}
+
+/** Chooses from the menu of a row of the Ports view, or from a submenu of it. */
+export async function portMenu(page, name, item, below) {
+  const label = (await portText(page, name))[1]
+  await page.click(`.ports-view .monaco-list-row:has(.monaco-table-td:nth-child(2):has-text("${label}")) .monaco-table-td:nth-child(4)`, { button: 'right' })
+  const entry = (text) => `.context-view .action-item:has(.action-label[aria-label="${text}"]), .context-view .action-item:has-text("${text}")`
+  await page.hover(entry(item))
+  if (below) {
+    const sub = `.monaco-submenu .action-item:has-text("${below}")`
+    await page.waitForSelector(sub, { timeout: DEADLINE })
+    await page.hover(sub)
+    await page.waitForSelector(`.monaco-submenu .action-item.focused:has-text("${below}")`, { timeout: DEADLINE })
+  }
+  /* a menu takes no click in its first moments, but a key */
+  await page.keyboard.press('Enter')
+}
+
 /** Waits until `test` (in this process) holds. */
 export async function until(test, what, timeout = DEADLINE) {
   const end = Date.now() + timeout

@@ -12,7 +12,9 @@ import type { Control } from './net/control'
 import type { HelloResult, Endpoint } from './net/socket'
 import { Signal } from './net/signal'
 import type { HostConnection } from './host/connection'
+import { Forwards } from './host/forwards'
 import { TowlineFileSystem } from './host/fs'
+import { HostPorts } from './host/ports'
 import { SftpPool } from './host/sftpPool'
 import { TowlineTerminals } from './host/terminal'
 import { HostWatcher } from './host/watch'
@@ -24,14 +26,18 @@ import { ID, manifest } from './extension/manifest'
 import { workbenchPrompts } from './extension/prompts'
 import { authorityOf, hostOf, remoteUri } from './vscode/authority'
 import { CONFIGURATION, PRODUCT, TEST_CONFIGURATION } from './vscode/defaults'
+import { registerForwardPick } from './vscode/forwardPick'
 import { isolateFrames } from './vscode/frames'
+import { openLocalUrls } from './vscode/localUrls'
 import { leadToHosts } from './vscode/noHost'
+import { PortsView } from './vscode/ports'
 import { remoteAgentClass } from './vscode/remoteAgent'
 import { FileNameSearch, registerSearch } from './vscode/search'
 import { services } from './vscode/services'
 import { provideWorkers } from './vscode/workers'
 
 const STATE_MS = 10000
+const PORTS_KEPT = 500
 
 export interface WindowParts {
   address: Address
@@ -49,6 +55,7 @@ interface Remote {
   watcher: HostWatcher
   search: FileNameSearch
   terminals: TowlineTerminals
+  ports: HostPorts
 }
 
 export async function startWorkbench(parts: WindowParts): Promise<void> {
@@ -74,6 +81,7 @@ export async function startWorkbench(parts: WindowParts): Promise<void> {
     /* tasks.json: shells and processes run in terminals of the host */
     ;(await getService(ITaskService)).registerSupportedExecutions(true, true, true)
     followLosses(api, remote)
+    await showPorts(api, parts, connection!, remote)
   }
   await (await getService(IWorkbenchLayoutService)).whenRestored
   skeleton.hide()
@@ -154,7 +162,11 @@ function openRemote({ address }: WindowParts, connection: HostConnection, userDa
     },
     `window:${hash(place)}`
   )
-  return { authority, files, watcher, search, terminals }
+  const ports = new HostPorts((open) => connection.openStream(open))
+  ports.onNote.on((text) => console.warn(text))
+  ports.start()
+  reachable.on(() => ports.revive())
+  return { authority, files, watcher, search, terminals, ports }
 }
 
 function construction(address: Address, remote: Remote | undefined, indicator: Indicator): IWorkbenchConstructionOptions {
@@ -185,6 +197,21 @@ function construction(address: Address, remote: Remote | undefined, indicator: I
     productConfiguration: PRODUCT as never,
     defaultLayout: remote ? undefined : { editors: [] }
   }
+}
+
+/** The Ports view, and addresses of web servers on the host. */
+async function showPorts(api: typeof vscode, { control }: WindowParts, connection: HostConnection, { ports }: Remote): Promise<void> {
+  const key = `towline.ports.${connection.host}`
+  const view = await PortsView.start(ports, new Forwards(control, connection.host), {
+    load: () => {
+      const text = localStorage.getItem(key)
+      return text === null ? undefined : new Set(text.split('\n'))
+    },
+    save: (names) => localStorage.setItem(key, names.slice(0, PORTS_KEPT).join('\n'))
+  })
+  control.onPhase.on((phase) => phase === 'open' && void view.refresh())
+  registerForwardPick(view, ports)
+  await openLocalUrls(api, control, connection.host, view, ports)
 }
 
 /** VS Code writes its state once a minute and when the page goes; a page may also die. */

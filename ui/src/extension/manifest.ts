@@ -10,6 +10,27 @@ export const ID = {
   menu: 'towline.showMenu'
 } as const
 
+/* scope application: neither the host nor a folder on it may set these */
+const SETTINGS = {
+  'towline.openUrlsFromHost': {
+    type: 'string', scope: 'application', default: 'ask', enum: ['always', 'ask', 'never'],
+    enumDescriptions: ['Pages are opened at once.', 'A notification asks first.', 'Nothing is opened.'],
+    markdownDescription: 'What happens when a program on the host wants to open a page in your browser (`$BROWSER`). Addresses of the host itself, like `http://localhost:8000`, are opened through a forward.'
+  },
+  'remote.SSH.defaultForwardedPorts': {
+    type: 'array', scope: 'application', default: [],
+    markdownDescription: 'Ports that are forwarded on every host you connect to.',
+    items: {
+      type: 'object', required: ['localPort', 'remotePort'], additionalProperties: false,
+      properties: {
+        name: { type: 'string', description: 'A name for the Ports view.' },
+        localPort: { type: 'integer', minimum: 1, maximum: 65535, description: 'The port on this machine.' },
+        remotePort: { type: 'integer', minimum: 1, maximum: 65535, description: 'The port on the host.' }
+      }
+    }
+  }
+} as const
+
 export function manifest(authority: string | undefined, host: string | undefined) {
   const command = (id: string, title: string) => ({ command: id, title, category: CATEGORY })
   const remote = 'towline.remote'
@@ -42,6 +63,7 @@ export function manifest(authority: string | undefined, host: string | undefined
           { command: ID.close, group: 'remote_10_ssh_3@1', when: remote }
         ]
       },
+      configuration: { title: 'Towline', properties: SETTINGS },
       resourceLabelFormatters: authority
         ? [{ scheme: 'vscode-remote', authority, formatting: { label: '${path}', separator: '/', tildify: true, workspaceSuffix: `SSH: ${host}` } }]
         : [],

@@ -14,7 +14,6 @@ export const CONFIGURATION: Record<string, unknown> = {
   'extensions.autoUpdate': false,
   'extensions.autoCheckUpdates': false,
   'extensions.ignoreRecommendations': true,
-  'remote.autoForwardPorts': false,
   'interactiveWindow.executeWithShiftEnter': false,
   /* the program's own title is the best name of a tab */
   'terminal.integrated.tabs.title': '${sequence}',

@@ -1,5 +1,5 @@
 /* The services of the workbench: which overrides there are, in which order, and where its state is kept. */
-import { IRemoteAgentService, SyncDescriptor, type IEditorOverrideServices } from '@codingame/monaco-vscode-api'
+import { IRemoteAgentService, IRemoteExplorerService, ITunnelService, SyncDescriptor, type IEditorOverrideServices } from '@codingame/monaco-vscode-api'
 import accessibility from '@codingame/monaco-vscode-accessibility-service-override'
 import authentication from '@codingame/monaco-vscode-authentication-service-override'
 import bulkEdit from '@codingame/monaco-vscode-bulk-edit-service-override'
@@ -12,6 +12,7 @@ import environment from '@codingame/monaco-vscode-environment-service-override'
 import explorer from '@codingame/monaco-vscode-explorer-service-override'
 import gallery from '@codingame/monaco-vscode-extension-gallery-service-override'
 import extensions from '@codingame/monaco-vscode-extensions-service-override'
+import host from '@codingame/monaco-vscode-host-service-override'
 import interactive from '@codingame/monaco-vscode-interactive-service-override'
 import keybindings from '@codingame/monaco-vscode-keybindings-service-override'
 import languageDetection from '@codingame/monaco-vscode-language-detection-worker-service-override'
@@ -53,6 +54,7 @@ import type { TowlineFileSystem } from '../host/fs'
 import type { TowlineTerminals } from '../host/terminal'
 import { withoutRemoteExtensionHost } from './remoteAgent'
 import { StateFile } from './stateFile'
+import { TowlineRemoteExplorerService, TowlineTunnelService } from './tunnelServices'
 
 export interface RemoteParts {
   terminals: TowlineTerminals
@@ -69,9 +71,13 @@ export function services(userData: TowlineFileSystem, remote: RemoteParts | unde
     ...statusBar(), ...titleBar(), ...snippets(), ...output(), ...terminal(remote?.terminals), ...search(), ...markers(),
     ...accessibility(), ...languageDetection(), ...storage({ databaseFactories: databases(userData) }), ...lifecycle(), ...environment(), ...trust(),
     ...workingCopy(), ...scm(), ...testing(), ...notebook(), ...welcome(), ...walkthrough(), ...userDataProfile(), ...task(),
-    ...comments(), ...emmet(), ...interactive(), ...multiDiff(), ...relauncher(), ...explorer(), ...secrets(), ...bulkEdit(),
+    ...comments(), ...emmet(), ...interactive(), ...multiDiff(), ...relauncher(), ...host(), ...explorer(), ...secrets(), ...bulkEdit(),
     ...authentication(), ...remoteAgent({ scanRemoteExtensions: false }),
-    ...(remote ? { [IRemoteAgentService.toString()]: new SyncDescriptor(remote.agentService, [], true) } : {}),
+    ...(remote ? {
+      [IRemoteAgentService.toString()]: new SyncDescriptor(remote.agentService, [], true),
+      [ITunnelService.toString()]: new SyncDescriptor(TowlineTunnelService, [], true),
+      [IRemoteExplorerService.toString()]: new SyncDescriptor(TowlineRemoteExplorerService, [], true)
+    } : {}),
     ...workbench(),
     ...quickaccess({ isKeybindingConfigurationVisible: () => true, shouldUseGlobalPicker: () => true })
   }
