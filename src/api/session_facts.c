@@ -58,6 +58,9 @@ static void take_line(struct session_facts *f, const char *line)
 	} else if (sscanf(line, "debug1: Server host key: %511s %511s", a, b) == 2) {
 		put(&f->host_key_type, a);
 		put(&f->sha256, b);
+	} else if (sscanf(line, "debug1: Server host certificate: %511s %511[^, ]", a, b) == 2) {
+		put(&f->host_key_type, a);
+		put(&f->sha256, b);
 	} else if (sscanf(line, "debug1: kex: algorithm: %511s", a) == 1) {
 		put(&f->kex, a);
 	} else if (sscanf(line, "debug1: kex: client->server cipher: %511s", a) == 1) {

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -233,13 +234,19 @@ static void on_failed(void *ctx, const struct tl_err *err)
 	struct session_own *o = ctx;
 	struct tl_err why = *err;
 
-	if (!own_plain_again(o, &why)) {
+	if (o->given_only && why.code == TL_E_AUTH) {
+		tell(o, 2, "the key given is not enough: trying all ways to log in");
+	} else if (own_plain_again(o, &why)) {
+		tell(o, 2, why.text);
+		tell(o, 2, "plain: logging in again, without our program");
+	} else {
 		lose(o, &why);
 		return;
 	}
-	tell(o, 2, why.text);
-	tell(o, 2, "plain: logging in again, without our program");
 	drop_dial(o);
+	pthread_mutex_lock(&o->lock);
+	o->login++;
+	pthread_mutex_unlock(&o->lock);
 	begin(o);
 }
 
@@ -422,6 +429,21 @@ static void on_wake(void *ctx)
 		leave(o);
 }
 
+/* ssh itself tries the keys of an agent before the one given, and a host that counts attempts may
+ * never see it: so the first login is with this key alone. Whoever orders ssh's methods himself is
+ * not interfered with. */
+static bool begins_with_key(const struct session_options *opt)
+{
+	static const char *const own[] = {"IdentitiesOnly", "PreferredAuthentications",
+					  "PubkeyAuthentication"};
+
+	for (size_t i = 0; i < opt->ssh_options.n; i++)
+		for (size_t k = 0; k < sizeof(own) / sizeof(own[0]); k++)
+			if (strncasecmp(opt->ssh_options.v[i], own[k], strlen(own[k])) == 0)
+				return false;
+	return opt->key_file != NULL;
+}
+
 static void begin(struct session_own *o)
 {
 	static const char *const levels[] = {"LogLevel=DEBUG1", "LogLevel=DEBUG1",
@@ -453,6 +475,12 @@ static void begin(struct session_own *o)
 	struct tl_err e = {0};
 	int rc = strv_add(&options, levels[opt->verbosity]);
 
+	o->given_only = !o->given_tried && begins_with_key(opt);
+	o->given_tried = true;
+	if (o->given_only && rc == 0) {
+		rc = strv_add(&options, "IdentitiesOnly=yes");
+		rc = rc ? rc : strv_add(&options, "PreferredAuthentications=publickey");
+	}
 	own_plain_target(o, &t, ctl, sizeof(ctl));
 
 	for (size_t i = 0; i < opt->ssh_options.n && !rc; i++)

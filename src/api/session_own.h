@@ -24,6 +24,14 @@
 
 enum own_state { OWN_CONNECTING, OWN_UP, OWN_LOST };
 
+/* An answer that a later login of the same attempt may need again. */
+struct own_answer {
+	int login; /* in which it was given */
+	enum tl_prompt_kind kind;
+	char *text, *answer; /* owned */
+};
+#define OWN_ANSWERS 8
+
 /* A line for the log, or a question of ssh, for the thread that connects. */
 struct own_task {
 	struct list node;
@@ -47,8 +55,10 @@ struct session_own {
 	/* a host without our program: session_plain.c */
 	struct plain *plain;
 	struct loop_timer patience;
-	struct io sftp; /* asks whether it is an SFTP server that says nothing */
-	bool spoken;    /* our line runs there */
+	struct io sftp;  /* asks whether it is an SFTP server that says nothing */
+	bool given_only; /* this login is with the key given, and nothing else */
+	bool given_tried;
+	bool spoken; /* our line runs there */
 	bool plain_tried, sftp_only;
 	struct tl_err plain_why;
 	struct io stop; /* the caller's cancel token, while connecting */
@@ -72,7 +82,11 @@ struct session_own {
 	struct list tasks;      /* of struct own_task, for the connecting thread */
 	struct list asked;      /* questions taken by it or answered */
 	size_t task_count;
+	int login; /* counts from 0 */
 	bool quit;
+	/* the connecting thread's only */
+	struct own_answer answers[OWN_ANSWERS];
+	size_t n_answers;
 };
 
 /* One stream. */

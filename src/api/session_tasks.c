@@ -29,11 +29,63 @@ struct own_task *task_put(struct session_own *o, int level, const char *text)
 	return t;
 }
 
+/* Passwords and passphrases are asked for once, however many logins an attempt needs; one-time
+ * codes are new each time. */
+static bool is_lasting(const struct own_task *t)
+{
+	return t->kind == TL_PROMPT_PASSPHRASE || t->kind == TL_PROMPT_PASSWORD;
+}
+
+static char *known_answer(struct session_own *o, const struct own_task *t, int login)
+{
+	for (size_t i = 0; i < o->n_answers && t->attempt == 1 && is_lasting(t); i++) {
+		struct own_answer *a = &o->answers[i];
+		if (a->login < login && a->kind == t->kind && t->text &&
+		    strcmp(a->text, t->text) == 0)
+			return str_dup(a->answer);
+	}
+	return NULL;
+}
+
+static void answer_fini(struct own_answer *a)
+{
+	if (a->answer)
+		explicit_bzero(a->answer, strlen(a->answer));
+	free(a->answer);
+	free(a->text);
+	*a = (struct own_answer){0};
+}
+
+static void keep_answer(struct session_own *o, const struct own_task *t, const char *answer,
+			int login)
+{
+	size_t i = 0;
+
+	if (!answer || !is_lasting(t) || !t->text)
+		return;
+	while (i < o->n_answers &&
+	       (o->answers[i].kind != t->kind || strcmp(o->answers[i].text, t->text) != 0))
+		i++;
+	if (i == OWN_ANSWERS)
+		return;
+	if (i < o->n_answers)
+		answer_fini(&o->answers[i]);
+	else
+		o->n_answers++;
+	o->answers[i] = (struct own_answer){
+	    .login = login, .kind = t->kind, .text = str_dup(t->text), .answer = str_dup(answer)};
+	if (!o->answers[i].text || !o->answers[i].answer) {
+		answer_fini(&o->answers[i]);
+		o->answers[i] = o->answers[--o->n_answers];
+	}
+}
+
 /* Runs one task without the lock; called with it. */
 static void run_task(struct session_own *o, struct own_task *t)
 {
 	struct tl_session *s = o->session;
 	char *answer = NULL;
+	int login = o->login;
 
 	list_del(&t->node);
 	o->task_count--;
@@ -46,8 +98,10 @@ static void run_task(struct session_own *o, struct own_task *t)
 	pthread_mutex_unlock(&o->lock);
 	if (t->level >= 0)
 		session_log(s, t->level, "%s", t->text ? t->text : "");
-	else
+	else if (!(answer = known_answer(o, t, login))) {
 		session_prompt(s, t->kind, t->text ? t->text : "", t->attempt, &answer);
+		keep_answer(o, t, answer, login);
+	}
 	pthread_mutex_lock(&o->lock);
 	if (t->level >= 0 || t->kind == TL_PROMPT_TOUCH) {
 		if (answer)
@@ -72,6 +126,8 @@ int task_wait_up(struct session_own *o, struct tl_err *err)
 		else
 			run_task(o, list_entry(o->tasks.next, struct own_task, node));
 	}
+	while (o->n_answers)
+		answer_fini(&o->answers[--o->n_answers]);
 	if (o->state == OWN_LOST) {
 		*err = o->why;
 		rc = o->why.code;
