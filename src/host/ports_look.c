@@ -258,9 +258,12 @@ int look(struct ports *o, uint64_t now_ms)
 
 void look_name(struct ports *o, pid_t pid)
 {
+	char text[256];
+	size_t n = tree_read(pid, "cmdline", text, sizeof(text));
 	struct proc_stat st;
 	struct ports_proc p = {.pid = pid};
-	struct search f = {o, &p, ENTRY_OTHER};
+	struct search f = {o, &p,
+			   proc_is_towline(bytes_of(text, n), NULL) ? ENTRY_HIDDEN : ENTRY_OTHER};
 
 	if (tree_stat(pid, &st) != 0)
 		return;

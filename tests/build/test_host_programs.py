@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import struct
 import subprocess
 import unittest
@@ -81,6 +82,17 @@ class Runs(unittest.TestCase):
                 r = run(argv + ["no-such-face"], check=False)
                 self.assertEqual(r.returncode, 2)
                 self.assertIn("no-such-face", r.stderr)
+
+    def test_finds_listeners(self):
+        """Under qemu there is no socket diagnosis: /proc it is, and the reason is told."""
+        with socket.create_server(("127.0.0.1", 0)) as s:
+            for arch, argv in self.programs():
+                with self.subTest(arch=arch):
+                    answer = json.loads(run(argv + ["ports", "--once", "--run-dir", scratch()]).stdout)["ok"]
+                    found = [p for p in answer["ports"] if p["port"] == s.getsockname()[1]]
+                    self.assertEqual([(p["address"], p["pid"]) for p in found], [("127.0.0.1", os.getpid())])
+                    self.assertEqual(answer["mode"], "netlink" if len(argv) == 1 else "proc")
+                    self.assertEqual("reason" in answer, answer["mode"] == "proc", answer)
 
     def test_serves_files_to_sftp(self):
         for arch, argv in self.programs():
