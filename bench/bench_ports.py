@@ -44,9 +44,7 @@ def drain(p, views, seconds):
 
 
 def cpu(pid):
-    with open(f"/proc/{pid}/stat") as f:
-        w = f.read().rsplit(")", 1)[1].split()
-    return (int(w[11]) + int(w[12])) / os.sysconf("SC_CLK_TCK")
+    return time.clock_gettime((~pid << 3) | 2)  # its processor time in nanoseconds
 
 
 def switches(pid):

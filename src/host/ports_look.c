@@ -227,16 +227,94 @@ static void settle(struct ports *o)
 	}
 }
 
+/* ---- must the kernel be asked? ---- */
+
+/* With so many listeners it pays to look first whether anybody can have made one. */
+#define MANY 128
+
+struct census {
+	struct ports *o;
+	pid_t pid;
+	size_t known, unknown;
+};
+
+static void count_socket(void *ctx, uint64_t inode)
+{
+	struct census *c = ctx;
+	const struct ports_entry *e = entry_find(c->o, inode);
+
+	if (!e)
+		c->unknown++;
+	else if (e->kind == ENTRY_OWNED && e->pid == c->pid)
+		c->known++;
+}
+
+static bool has_run(const struct ports_proc *p, const struct ports_proc *old, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (old[i].pid == p->pid && old[i].start == p->start)
+			return old[i].cpu_ns != p->cpu_ns;
+	return true;
+}
+
+/* Does a process that has run since `old`, or is new, have a socket that is not in the list, or
+ * none any more that is? What a process with the same sockets can do is to shut one down, which
+ * shows a little later. */
+static bool may_listen(struct ports *o, const struct ports_proc *old, size_t n)
+{
+	size_t owned = 0, found = 0;
+
+	/* every process is sought in the other table: with more it is cheaper to ask */
+	if (o->proc_count > 256)
+		return true;
+	for (size_t i = 0; i < o->proc_count; i++) {
+		struct census c = {.o = o, .pid = o->procs[i].pid};
+		if (o->procs[i].root || !has_run(&o->procs[i], old, n))
+			continue;
+		if (!tree_sockets(c.pid, count_socket, &c) || c.unknown)
+			return true;
+		found += c.known;
+	}
+	for (size_t i = 0; i < o->entry_count; i++) {
+		const struct ports_entry *e = &o->entries[i];
+		if (e->kind != ENTRY_OWNED)
+			continue;
+		owned++;
+		for (size_t k = 0; k < o->proc_count; k++)
+			found += o->procs[k].pid == e->pid && !has_run(&o->procs[k], old, n);
+	}
+	return found != owned;
+}
+
+/* Finds the processes, and whether the kernel must be asked for its sockets. */
+static int walk(struct ports *o, bool *ret_ask)
+{
+	size_t n = o->proc_count;
+	bool careful = o->looked && !o->young && o->entry_count >= MANY;
+	struct ports_proc *old = careful && n ? malloc(n * sizeof(*old)) : NULL;
+	int rc;
+
+	if (old)
+		memcpy(old, o->procs, n * sizeof(*old));
+	rc = tree_walk(o);
+	*ret_ask = !careful || (n && !old) || may_listen(o, old, n);
+	free(old);
+	return rc;
+}
+
 int look(struct ports *o, uint64_t now_ms)
 {
-	bool holds_changed = false, search = false;
+	bool holds_changed = false, search = false, ask;
 	int rc;
 
 	if (o->holds_moved || !o->looked) {
 		o->holds_moved = false;
 		holds_changed = tree_find_holds(o, now_ms);
 	}
-	rc = tree_walk(o);
+	rc = walk(o, &ask);
+	if (rc == 0 && !ask && !holds_changed && now_ms < o->others_look_ms)
+		return 0;
+	o->others_look_ms = now_ms + TL_LIMIT_PORTS_OTHERS_MS;
 	if (rc == 0)
 		rc = listeners(o, holds_changed);
 	if (rc)

@@ -91,8 +91,9 @@ struct ports {
 	size_t entry_count;
 	bool looked, young, dirty, others_dirty;
 	bool state_wanted;
-	uint64_t others_at_ms; /* not before are changes of others told */
-	uint64_t rest_ms;      /* at least so long after the last look */
+	uint64_t others_at_ms;   /* not before are changes of others told */
+	uint64_t others_look_ms; /* listeners of others are looked at by then */
+	uint64_t rest_ms;        /* at least so long after the last look */
 	/* ports_rpc.c */
 	struct buf in, out;
 	bool ended;

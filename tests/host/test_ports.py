@@ -245,6 +245,30 @@ class Others(Base):
         self.assertEqual(p.ports[0]["port"], port)
         self.assertEqual(len(p.ports), 1024)
 
+    def test_among_thousands_of_others_nothing_is_missed(self):
+        """With many listeners the kernel is only asked when a process can have made one: every way to make one is seen."""
+        s = subprocess.Popen([sys.executable, "-c",
+                              "import socket, sys\n"
+                              "l = [socket.create_server(('127.0.0.1', 0)) for _ in range(200)]\n"
+                              "print('ready', flush=True); sys.stdin.read()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.addCleanup(lambda: s.communicate(timeout=DEADLINE))
+        s.stdout.readline()
+        p = self.ports()
+        v = self.hold.view()
+        port, = self.listen(v, "late")
+        v.type("\n")
+        p.until_owned(port)
+        v.type("\n")
+        p.until_gone(port)
+        v.type("\n")
+        p.until_owned(port)
+        v.type("\x03")
+        p.until_gone(port)
+        port, pid = self.listen(v, "worker")
+        p.until_owned(port)
+        v.type("\n")
+        p.until("the port in the hands of a worker", lambda: any(x.get("pid", pid) != pid for x in p.at(port)))
+
     def test_once(self):
         with socket.create_server(("127.0.0.1", 0)) as s:
             port, = self.listen(self.hold.view(), "tcp", "127.0.0.1", "1")
