@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "loop/fsx.h"
 #include "loop/loop.h"
+#include "wire/json.h"
 
 #define STREAM "{\"open\":\"sftp\",\"class\":\"bulk\"}"
 
@@ -30,10 +31,20 @@ static int copy_options(struct copy *c, const struct tl_copy *o, struct tl_err *
 	return 0;
 }
 
+static long pid_of(const char *ok)
+{
+	yyjson_doc *doc = ok ? json_parse(bytes_str(ok), NULL) : NULL;
+	int64_t pid = json_int(yyjson_doc_get_root(doc), "pid", 0);
+
+	yyjson_doc_free(doc);
+	return pid > 0 && pid <= INT32_MAX ? (long)pid : 0;
+}
+
 int copy_begin(struct copy *c, struct tl_session *s, const struct tl_copy *o, const char *verb,
 	       struct tl_err *err)
 {
 	struct tl_error e;
+	char *ok = NULL;
 	int fd, rc;
 
 	memset(c, 0, sizeof(*c));
@@ -46,11 +57,13 @@ int copy_begin(struct copy *c, struct tl_session *s, const struct tl_copy *o, co
 	c->piece = malloc(SFTP_CLIENT_PIECE);
 	if (!c->piece)
 		return err_set(err, TL_E_NOMEM, "cannot %s: out of memory", verb);
-	rc = session_open_answered(s, STREAM, c->o.cancel, 0, &fd, NULL, &e);
+	rc = session_open_answered(s, STREAM, c->o.cancel, 0, &fd, &ok, &e);
 	if (rc) {
 		err_set(err, rc, "%s", e.message);
 		return rc;
 	}
+	c->pid = pid_of(ok);
+	free(ok);
 	if (!session_plain_why(s))
 		return sftp_client_open(&c->c, fd, cancel_fd(c->o.cancel), err);
 	/* nobody there can tell whether the beginning of a part is right */
@@ -210,12 +223,10 @@ ssize_t copy_read(int fd, void *p, size_t n)
 	return (ssize_t)have;
 }
 
-int copy_sum(struct copy *c, int fd, uint64_t n, uint8_t out[COPY_DIGEST])
+int copy_sum_into(struct copy *c, int fd, uint64_t n, SHA2_CTX *sum)
 {
-	SHA2_CTX sum;
 	uint64_t off = 0;
 
-	SHA256Init(&sum);
 	while (off < n) {
 		size_t want = n - off < SFTP_CLIENT_PIECE ? (size_t)(n - off) : SFTP_CLIENT_PIECE;
 		ssize_t got = pread(fd, c->piece, want, (off_t)off);
@@ -225,11 +236,21 @@ int copy_sum(struct copy *c, int fd, uint64_t n, uint8_t out[COPY_DIGEST])
 			return errno;
 		if (got == 0)
 			break;
-		SHA256Update(&sum, c->piece, (size_t)got);
+		SHA256Update(sum, c->piece, (size_t)got);
 		off += (uint64_t)got;
 	}
-	SHA256Final(out, &sum);
 	return 0;
+}
+
+int copy_sum(struct copy *c, int fd, uint64_t n, uint8_t out[COPY_DIGEST])
+{
+	SHA2_CTX sum;
+	int e;
+
+	SHA256Init(&sum);
+	e = copy_sum_into(c, fd, n, &sum);
+	SHA256Final(out, &sum);
+	return e;
 }
 
 /* ------------------------------------------------ upload */

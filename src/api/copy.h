@@ -4,6 +4,8 @@
 #ifndef TL_API_COPY_H
 #define TL_API_COPY_H
 
+#include <sha2.h>
+
 #include "api/session.h"
 #include "api/sftp_client.h"
 
@@ -17,9 +19,11 @@ struct copy {
 	struct tl_copy o; /* members the caller does not know are 0 */
 	struct sftp_client *c;
 	struct tl_progress now;
-	char id[9];     /* of temporary names */
-	uint8_t *piece; /* SFTP_CLIENT_PIECE bytes */
-	size_t flight;  /* bytes sent and not answered */
+	char id[9];                    /* of temporary names */
+	uint8_t *piece;                /* SFTP_CLIENT_PIECE bytes */
+	size_t flight;                 /* bytes sent and not answered */
+	long pid;                      /* of the host's end of the stream; 0: it does not tell */
+	bool no_lanes, window_limited; /* what large files before this one met (copy_lanes.c) */
 	size_t problems;
 	struct tl_error first;
 };
@@ -41,6 +45,8 @@ int copy_home(struct copy *c, const char *path, char **ret, struct tl_err *err);
 char *copy_base(const char *path);
 /* SHA-256 of the first n bytes of a file. 0 or errno. */
 int copy_sum(struct copy *c, int fd, uint64_t n, uint8_t out[COPY_DIGEST]);
+/* The same into a digest that goes on. */
+int copy_sum_into(struct copy *c, int fd, uint64_t n, SHA2_CTX *sum);
 /* Folder and name joined, malloc'ed; "." on either side is left out. */
 char *copy_join(const char *folder, const char *name);
 /* Fills p with up to n bytes; short only at the end. Negative: -errno. */
@@ -53,7 +59,8 @@ int copy_put(struct copy *c, const char *local, const char *remote, struct tl_er
 struct strv;
 int copy_get(struct copy *c, const struct strv *remote, int dirfd, const char *name,
 	     struct tl_err *err);
-/* copy_resume.c: a large file whose part may be here already. below: its place below dirfd. */
+/* copy_later.c: a large file on its own, by lanes or continuing a part that is here already. below:
+ * its place below dirfd. */
 struct copy_later {
 	struct copy_later *next;
 	char *remote, *below;
@@ -61,9 +68,13 @@ struct copy_later {
 	uint64_t mtime_ns, size;
 };
 int copy_get_later(struct copy *c, int dirfd, const struct copy_later *l, struct tl_err *err);
-/* The file is there as a whole, or how much of it in a part that may be continued (*ret_off). */
+/* copy_resume.c: the file is there as a whole, or how much of it in a part that may be continued
+ * (*ret_off). */
 int copy_put_where(struct copy *c, int fd, uint64_t size, int64_t mtime, const char *remote,
 		   bool *ret_there, uint64_t *ret_off, struct tl_err *err);
+/* Do n bytes of both begin alike? *ret_same; a result only for what breaks the client. */
+int copy_same(struct copy *c, int fd, const char *remote, uint64_t n, bool *ret_same,
+	      struct tl_err *err);
 /* mode and time of a finished file here; then its name. 0 or errno. */
 struct copy_place {
 	int fd, dirfd;

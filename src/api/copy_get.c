@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "api/copy.h"
+#include "api/copy_lanes.h"
 #include "base/limits.h"
 #include "base/str.h"
 
@@ -24,6 +25,7 @@ struct folder {
 	uint32_t mode;
 	uint64_t mtime_ns;
 	bool made;
+	size_t laters; /* before it */
 };
 
 /* The file being written; open -1 and drop true: its content goes nowhere. */
@@ -37,9 +39,17 @@ struct file {
 	char name[SFTP_NAME_BYTES], temp[256];
 };
 
+/* A folder in which something is still to be made, and which forbids that in the end. */
+struct closed_folder {
+	struct closed_folder *next;
+	struct folder v;
+};
+
 /* Large files of all tops, for the end. */
 struct laters {
 	struct copy_later *first, **last;
+	size_t count;
+	struct closed_folder *folders;
 };
 
 /* One named thing of the host; freed when its answer has ended. */
@@ -296,7 +306,7 @@ static void folder_begin(struct get *g, const struct sftp_record *r)
 	struct folder *v = &g->v[g->depth];
 	int dirfd = folder_fd(g);
 
-	*v = (struct folder){.mode = r->mode, .mtime_ns = r->mtime_ns};
+	*v = (struct folder){.mode = r->mode, .mtime_ns = r->mtime_ns, .laters = g->laters->count};
 	v->path_len = path_push(g, r->name);
 	v->made = mkdirat(dirfd, name, (r->mode & 0777) | 0700) == 0;
 	v->fd = -1;
@@ -315,15 +325,14 @@ static void folder_begin(struct get *g, const struct sftp_record *r)
 }
 
 /* Its mode last, because it may forbid writing, and its time, because writing changes it. */
-static void folder_end(struct get *g)
+static void folder_close(const struct copy *c, const struct folder *v)
 {
-	struct folder *v = &g->v[--g->depth];
 	struct timespec t[2] = {{.tv_nsec = UTIME_OMIT},
 				{.tv_sec = (time_t)(v->mtime_ns / 1000000000u),
 				 .tv_nsec = (long)(v->mtime_ns % 1000000000u)}};
 	struct stat st;
 
-	if (g->c->o.preserve) {
+	if (c->o.preserve) {
 		fchmod(v->fd, v->mode & 0777);
 		futimens(v->fd, t);
 	} else if (v->made && (v->mode & 0700) != 0700 && fstat(v->fd, &st) == 0) {
@@ -331,6 +340,20 @@ static void folder_end(struct get *g)
 		fchmod(v->fd, st.st_mode & 0777 & ~(0700 & ~v->mode));
 	}
 	close(v->fd);
+}
+
+static void folder_end(struct get *g)
+{
+	struct folder *v = &g->v[--g->depth];
+	bool waits = g->laters->count > v->laters && (v->mode & 0700) != 0700;
+	struct closed_folder *w = waits ? malloc(sizeof(*w)) : NULL;
+
+	if (w) {
+		*w = (struct closed_folder){.next = g->laters->folders, .v = *v};
+		g->laters->folders = w;
+	} else {
+		folder_close(g->c, v);
+	}
 	path_pop(g, v->path_len);
 }
 
@@ -403,6 +426,7 @@ static int later(struct get *g, const struct sftp_record *r, struct tl_err *err)
 	g->c->now.total += l->size;
 	*g->laters->last = l;
 	g->laters->last = &l->next;
+	g->laters->count++;
 	return 0;
 }
 
@@ -516,8 +540,9 @@ static int no_memory(struct tl_err *err, const char *remote)
 static int get_begin(struct copy *c, const char *remote, int dirfd, const char *name,
 		     struct laters *laters, struct tl_err *err)
 {
-	uint32_t flags =
-	    (c->o.follow_links ? SFTP_TREE_FOLLOW : 0u) | (c->o.verify ? SFTP_TREE_DIGEST : 0u);
+	bool wide = !c->o.resume && lanes_are_there(c);
+	uint32_t flags = (c->o.follow_links ? SFTP_TREE_FOLLOW : 0u) |
+			 (c->o.verify ? SFTP_TREE_DIGEST : 0u) | (wide ? SFTP_TREE_DENSE : 0u);
 	struct get *g = calloc(1, sizeof(*g));
 
 	if (!g)
@@ -531,8 +556,10 @@ static int get_begin(struct copy *c, const char *remote, int dirfd, const char *
 		return no_memory(err, remote);
 	}
 	return sftp_client_begin_tree(c->c, remote, flags,
-				      c->o.resume ? TL_LIMIT_COPY_PART - 1 : UINT64_MAX, take, done,
-				      g, err);
+				      c->o.resume ? TL_LIMIT_COPY_PART - 1
+				      : wide      ? TL_LIMIT_COPY_LANE - 1
+						  : UINT64_MAX,
+				      take, done, g, err);
 }
 
 int copy_get(struct copy *c, const struct strv *remote, int dirfd, const char *name,
@@ -560,6 +587,12 @@ int copy_get(struct copy *c, const struct strv *remote, int dirfd, const char *n
 		free(l->remote);
 		free(l->below);
 		free(l);
+	}
+	while (all.folders) {
+		struct closed_folder *w = all.folders;
+		all.folders = w->next;
+		folder_close(c, &w->v);
+		free(w);
 	}
 	return rc;
 }

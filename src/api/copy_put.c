@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "api/copy.h"
+#include "api/copy_lanes.h"
 #include "base/limits.h"
 #include "base/str.h"
 
@@ -251,6 +252,60 @@ static int ask_digest(struct sending *s, struct tl_err *err)
 					step_done, step, err);
 }
 
+/* A large file on channels of its own; *ret_there: nothing but its end is left to be said. What
+ * went wrong there, the ordinary way will find again. */
+static int put_wide(struct sending *s, bool *ret_there, struct tl_err *err)
+{
+	struct copy *c = s->p->c;
+	struct tl_err mine = {0};
+	struct lanes_file f = {.up = true, .fd = s->fd, .name = s->p->local, .size = s->save.total};
+	struct stat st;
+	char spool[64];
+	uint64_t fd;
+	int rc;
+
+	*ret_there = false;
+	if (s->save.total < TL_LIMIT_COPY_LANE || s->sparse || c->o.resume || !lanes_are_there(c))
+		return 0;
+	rc = sftp_client_share(c->c, &s->save, &fd, &s->p->err);
+	if (rc)
+		return copy_is_fatal(rc) ? (*err = s->p->err, rc) : 0;
+	snprintf(spool, sizeof(spool), "/proc/%ld/fd/%llu", c->pid, (unsigned long long)fd);
+	f.remote = spool;
+	rc = lanes_copy(c, &f, &mine);
+	if (rc == TL_E_CANCELED)
+		return *err = mine, rc;
+	if (rc)
+		return session_log(c->s, 3, "copy: %s", mine.text), 0;
+	if (fstat(s->fd, &st) != 0 || st.st_size != s->st->st_size ||
+	    st.st_mtim.tv_sec != s->st->st_mtim.tv_sec ||
+	    st.st_mtim.tv_nsec != s->st->st_mtim.tv_nsec) {
+		err_set(&s->p->err, TL_E_CONFLICT, "cannot upload %s: it changed while it was read",
+			s->p->local);
+		return 0;
+	}
+	*ret_there = true;
+	return 0;
+}
+
+/* The word that all of a shared save is there, and its digest where that is wanted. */
+static int end_wide(struct sending *s, struct tl_err *err)
+{
+	struct copy *c = s->p->c;
+	struct sftp_save save = s->save;
+	struct step *step;
+	int e = s->p->summed ? copy_sum_into(c, s->fd, save.total, &s->sum) : 0;
+
+	if (e)
+		return err_sys(&s->p->err, e, "cannot read %s", s->p->local), 0;
+	step = step_new(s->p, 0);
+	if (!step)
+		return no_memory(err, s->p->local);
+	save.flags |= SFTP_SAVE_SHARE;
+	return sftp_client_begin_piece(c->c, &save, save.total, bytes_of("", 0), step_done, step,
+				       err);
+}
+
 /* Where to begin: large files may be there in part. */
 static int begin_file(struct sending *s, bool *ret_there, struct tl_err *err)
 {
@@ -298,7 +353,7 @@ static int put_file(struct copy *c, int fd, const struct stat *st, const char *l
 			    .st = st,
 			    .sparse = (uint64_t)st->st_blocks * 512 < (uint64_t)st->st_size &&
 				      st->st_size > HOLE_LEAST};
-	bool there = false;
+	bool there = false, wide = false;
 	int rc;
 
 	if (!p)
@@ -314,8 +369,12 @@ static int put_file(struct copy *c, int fd, const struct stat *st, const char *l
 	rc = begin_file(&s, &there, err);
 	if (there)
 		p->summed = false;
-	/* a part that is complete still has to get its name */
 	if (!rc && !there && !p->err.code)
+		rc = put_wide(&s, &wide, err);
+	if (!rc && wide)
+		rc = end_wide(&s, err);
+	/* a part that is complete still has to get its name */
+	if (!rc && !there && !wide && !p->err.code)
 		do
 			rc = send_piece(&s, err);
 		while (!rc && s.off < s.save.total && !p->err.code);

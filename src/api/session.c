@@ -183,6 +183,14 @@ int tl_connect(const char *host, const struct tl_options *opt, struct tl_session
 	return 0;
 }
 
+int session_lane(struct tl_session *s, const char *command, struct strv *argv, struct tl_err *err)
+{
+	if (!s->back->lane)
+		return err_set(err, TL_E_UNSUPPORTED,
+			       "the connection to %s has no channels of its own", s->host);
+	return s->back->lane(s, command, argv, err);
+}
+
 void session_user_add(struct tl_session *s, struct session_user *u)
 {
 	pthread_mutex_lock(&s->lock);

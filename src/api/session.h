@@ -55,11 +55,19 @@ int session_call(struct tl_session *s, const char *method, const char *params, c
 int session_slot_take(struct tl_session *s, struct tl_cancel *cancel, uint64_t deadline_ms,
 		      struct tl_error *err);
 void session_slot_give(struct tl_session *s);
+/* argv of a program whose standard streams are those of `command` on the host, over a channel of
+ * its own of the session's login. command: plain to every login shell, NULL: only ask.
+ * TL_E_UNSUPPORTED: this session has no such channels. */
+struct strv;
+int session_lane(struct tl_session *s, const char *command, struct strv *argv, struct tl_err *err);
 /* The connection is gone: fills err with TL_E_LOST and the reason and returns it; 0 while it lives.
  */
 int session_lost(struct tl_session *s, struct tl_error *err);
 /* Is it served by plain ssh, without our program? NULL: no; else why. */
 const char *session_plain_why(struct tl_session *s);
+/* A line for the caller's log, where its verbosity is high enough. */
+void session_log(struct tl_session *s, int level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 /* The host as the caller wrote it, for messages. */
 const char *session_host(const struct tl_session *s);
 

@@ -9,8 +9,8 @@
 
 #define WORD 512
 
-static const char *const chatter[] = {"OpenSSH_", "Authenticated to ", "Authenticated using ",
-				      "Transferred: sent ", "Bytes per second: "};
+static const char *const chatter[] = {"OpenSSH_", "Authenticated to ",  "Authenticated using ",
+				      "  #",      "Transferred: sent ", "Bytes per second: "};
 
 bool facts_is_chatter(const char *line)
 {

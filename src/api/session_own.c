@@ -208,7 +208,9 @@ static void on_up(void *ctx, int rfd, int wfd, struct tl_bytes early)
 	struct tl_err e;
 	uint8_t id[16];
 
-	run_dir_remove(o->run_dir);
+	o->noise = dial_heard_noise(o->dial);
+	if (!o->channels)
+		run_dir_remove(o->run_dir);
 	random_bytes(id, sizeof(id));
 	o->core = session_new(true, id);
 	if (!o->core) {
@@ -482,6 +484,7 @@ static void begin(struct session_own *o)
 		rc = rc ? rc : strv_add(&options, "PreferredAuthentications=publickey");
 	}
 	own_plain_target(o, &t, ctl, sizeof(ctl));
+	own_lane_target(o, &t, ctl, sizeof(ctl));
 
 	for (size_t i = 0; i < opt->ssh_options.n && !rc; i++)
 		rc = strv_add(&options, opt->ssh_options.v[i]);
@@ -611,18 +614,21 @@ static const struct session_back direct = {.via = "direct",
 					   .carry = own_carry,
 					   .carry_end = own_carry_end,
 					   .lost = own_lost,
-					   .close = own_close};
+					   .close = own_close,
+					   .lane = own_lane};
 static const struct session_back installed = {.via = "installed",
 					      .open = own_open,
 					      .carry = own_carry,
 					      .carry_end = own_carry_end,
 					      .lost = own_lost,
-					      .close = own_close};
+					      .close = own_close,
+					      .lane = own_lane};
 
 static const struct session_back plain = {.via = "plain",
 					  .open = own_plain_open,
 					  .lost = own_lost,
 					  .close = own_close,
+					  .lane = own_lane,
 					  .plain_why = own_plain_why};
 
 static int own_new(struct tl_session *s, struct session_own **ret, struct tl_err *err)

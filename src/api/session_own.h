@@ -64,6 +64,8 @@ struct session_own {
 	struct io stop; /* the caller's cancel token, while connecting */
 	struct place_files files;
 	char run_dir[TL_LIMIT_PATH + 64];
+	bool channels;            /* ssh takes further channels there. Fixed before UP */
+	bool noise;               /* the login shell prints. Fixed before UP */
 	struct list relays;       /* of struct own_relay: on a stream */
 	struct list waiting;      /* without a stream yet */
 	struct conn_relays conns; /* connections of tunnels */
@@ -130,6 +132,8 @@ int own_carry(struct tl_session *s, struct session_carrier *carrier, void *ctx, 
 void own_carry_end(struct tl_session *s, struct session_carrier *carrier);
 
 /* session_plain.c; loop's thread but for the last */
+/* Masters of the user: of the configuration, or an option of the caller. */
+bool own_user_has_master(const struct session_options *opt);
 /* How this attempt may end without our program: members of t. ctl: room for the control path. */
 void own_plain_target(struct session_own *o, struct dial_target *t, char *ctl, size_t n);
 /* The login is there, the program is not. 0: o->plain serves the session. */
@@ -147,6 +151,11 @@ int own_plain_open(struct tl_session *s, const char *open_json, struct tl_cancel
 		   uint64_t deadline_ms, int *ret_fd, char **ret_ok, struct tl_err *err);
 
 const char *own_plain_why(struct tl_session *s);
+
+/* session_lane.c */
+/* Before the login, behind own_plain_target: may ssh take further channels? */
+void own_lane_target(struct session_own *o, struct dial_target *t, char *ctl, size_t n);
+int own_lane(struct tl_session *s, const char *command, struct strv *argv, struct tl_err *err);
 
 /* session_tasks.c */
 /* With the lock held; level -1: a question. NULL: too many, or no memory. */

@@ -23,7 +23,7 @@ static bool is_wanted(const struct session_own *o)
 }
 
 /* Masters of the user: of the configuration, or an option of the caller. */
-static bool user_has_master(const struct session_options *opt)
+bool own_user_has_master(const struct session_options *opt)
 {
 	for (size_t i = 0; i < opt->ssh_options.n; i++)
 		if (strncasecmp(opt->ssh_options.v[i], "Control", 7) == 0)
@@ -38,7 +38,7 @@ void own_plain_target(struct session_own *o, struct dial_target *t, char *ctl, s
 	if (!is_wanted(o) || !plain_control_path(o->run_dir, ctl, n))
 		return;
 	t->login_only = opt->via == TL_VIA_PLAIN || o->plain_tried;
-	t->keep_login = !t->login_only && !user_has_master(opt);
+	t->keep_login = !t->login_only && !own_user_has_master(opt);
 	if (t->login_only || t->keep_login)
 		t->control_path = ctl;
 	o->plain_tried = t->login_only;

@@ -33,6 +33,9 @@ struct session_back {
 	void (*close)(struct tl_session *s);
 	/* what keeps our program from running there; NULL: nothing, it runs */
 	const char *(*plain_why)(struct tl_session *s);
+	/* as session_lane; NULL: it has none */
+	int (*lane)(struct tl_session *s, const char *command, struct strv *argv,
+		    struct tl_err *err);
 };
 
 struct session_own; /* session_own.h */
@@ -69,8 +72,6 @@ int session_own_connect(struct tl_session *s, struct tl_err *err);
  * who takes it. */
 int session_prompt(struct tl_session *s, enum tl_prompt_kind kind, const char *text, int attempt,
 		   char **ret_answer);
-void session_log(struct tl_session *s, int level, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
 void session_facts_fini(struct session_facts *f);
 
 #endif

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "api/sftp_plain.h"
@@ -30,6 +31,7 @@ struct sftp_client {
 	int broken;
 	bool greeted;
 	struct sftp_plain *plain; /* the server is not ours */
+	uint64_t trip_us;         /* the least of a request that was waited for alone */
 };
 
 /* ------------------------------------------------ the queue */
@@ -375,6 +377,14 @@ int sftp_call_send(struct sftp_call *call, struct tl_err *err)
 	return c->out.len >= OUT_PUSH ? sftp_client_drain(c, c->pending, err) : 0;
 }
 
+static uint64_t now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
 struct waited {
 	int rc;
 	struct tl_err err;
@@ -392,6 +402,7 @@ int sftp_call_wait(struct sftp_call *call, struct tl_err *err)
 {
 	struct waited w = {0};
 	struct sftp_client *c = call->c;
+	uint64_t began_us = c->pending ? 0 : now_us(), trip_us;
 	int rc;
 
 	if (call->p) {
@@ -401,6 +412,9 @@ int sftp_call_wait(struct sftp_call *call, struct tl_err *err)
 	rc = sftp_call_send(call, err);
 	if (!rc)
 		rc = sftp_client_drain(c, 0, err);
+	trip_us = began_us ? now_us() - began_us + 1 : 0;
+	if (!rc && trip_us && (!c->trip_us || trip_us < c->trip_us))
+		c->trip_us = trip_us;
 	if (!rc && w.rc && err)
 		*err = w.err;
 	return rc ? rc : w.rc;
@@ -482,6 +496,11 @@ void sftp_client_free(struct sftp_client *c)
 	buf_fini(&c->out);
 	sftp_plain_free(c->plain);
 	free(c);
+}
+
+uint64_t sftp_client_trip_us(const struct sftp_client *c)
+{
+	return c->trip_us;
 }
 
 size_t sftp_client_pending(const struct sftp_client *c)

@@ -68,6 +68,10 @@ size_t sftp_client_pending(const struct sftp_client *c);
  * only what breaks the client. */
 int sftp_client_drain(struct sftp_client *c, size_t left, struct tl_err *err);
 
+/* The least time, in microseconds, that a request took for which the caller waited with nothing
+ * else under way: a round trip and a little. 0: there was none. */
+uint64_t sftp_client_trip_us(const struct sftp_client *c);
+
 /* ---- begun now, answered later: done is called exactly once, whatever happens (at the latest by
  * sftp_client_free), and must not begin anything; ctx lives until then. A result other than 0 says
  * that the client is broken. */
@@ -87,6 +91,10 @@ struct sftp_save {
 int sftp_client_begin_piece(struct sftp_client *c, const struct sftp_save *s, uint64_t off,
 			    struct tl_bytes data, sftp_client_done *done, void *ctx,
 			    struct tl_err *err);
+/* Begins a save whose content others write (SFTP_SAVE_SHARE) and waits: the number of the host's
+ * descriptor for it. Its end is a piece without data at offset total. */
+int sftp_client_share(struct sftp_client *c, const struct sftp_save *s, uint64_t *ret_fd,
+		      struct tl_err *err);
 int sftp_client_begin_mkdirs(struct sftp_client *c, const char *path, uint32_t mode,
 			     sftp_client_done *done, void *ctx, struct tl_err *err);
 int sftp_client_begin_symlink(struct sftp_client *c, const char *target, const char *path,

@@ -127,6 +127,36 @@ int sftp_client_begin_piece(struct sftp_client *c, const struct sftp_save *s, ui
 	return ours_begin_piece(c, s, off, data, done, ctx, err);
 }
 
+static int take_share(struct sftp_pending *p, struct sftp_reader *r, bool more, struct tl_err *err)
+{
+	bool done = sftp_get_u8(r) != 0;
+
+	(void)more;
+	*(uint64_t *)p->out = sftp_get_u64(r);
+	return r->bad || done ? bad_answer(err) : 0;
+}
+
+int sftp_client_share(struct sftp_client *c, const struct sftp_save *s, uint64_t *ret_fd,
+		      struct tl_err *err)
+{
+	static const uint8_t none[SFTP_ETAG];
+	struct sftp_call call =
+	    sftp_call_begin(c, SFTP_EXTENDED, SFTP_EXT_SAVE, SFTP_EXTENDED_REPLY);
+
+	sftp_call_str(&call, s->path);
+	sftp_call_u32(&call, s->flags | SFTP_SAVE_SHARE);
+	sftp_call_u32(&call, s->mode);
+	sftp_call_raw(&call, bytes_of(none, SFTP_ETAG));
+	sftp_call_u64(&call, s->total);
+	sftp_call_u64(&call, 0);
+	sftp_call_bytes(&call, bytes_of(none, 0));
+	if (call.p) {
+		call.p->take = take_share;
+		call.p->out = ret_fd;
+	}
+	return sftp_call_wait(&call, err);
+}
+
 /* ------------------------------------------------ small ones, begun */
 
 static int ours_begin_mkdirs(struct sftp_client *c, const char *path, uint32_t mode,

@@ -10,6 +10,7 @@
 #include "host/exec.h"
 #include "host/forward.h"
 #include "host/hold.h"
+#include "host/lane.h"
 #include "host/ports.h"
 #include "host/probe.h"
 #include "host/resolve.h"
@@ -52,6 +53,7 @@ static const struct face {
     {"agent", agent_main, "serve clients (started by bridge)"},
     {"hold", hold_main, "own one terminal (started by the agent)"},
     {"sftp-server", sftp_server, "SFTP version 3 on standard input and output"},
+    {"lane", lane_main, "a piece of one large file on a channel of its own"},
     {"watch", watch, "report file changes as JSON-RPC on standard input and output"},
     {"exec", exec_main, "run one command of a stream (started by the agent)"},
     {"direct-tcpip", direct_main, "make one connection of a stream (started by the agent)"},

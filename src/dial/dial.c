@@ -207,10 +207,15 @@ static void answered(void *ctx, struct dial_prompt *p, const char *answer)
 /* What ssh says when it is asked to say more: for the log, but no reason of a failure. */
 static bool is_chatter(const char *line)
 {
-	static const char *const parts[] = {"debug1: ",           "debug2: ",
-					    "debug3: ",           "OpenSSH_",
-					    "Authenticated to ",  "Authenticated using ",
-					    "Transferred: sent ", "Bytes per second: "};
+	static const char *const parts[] = {"debug1: ",
+					    "debug2: ",
+					    "  #", /* its table of channels */
+					    "debug3: ",
+					    "OpenSSH_",
+					    "Authenticated to ",
+					    "Authenticated using ",
+					    "Transferred: sent ",
+					    "Bytes per second: "};
 
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
 		if (str_starts(line, parts[i]))
@@ -478,6 +483,11 @@ void dial_close(struct dial *d)
 		timer_close(&d->clock, unref);
 	}
 	unref(d);
+}
+
+bool dial_heard_noise(const struct dial *d)
+{
+	return d->start.noise.len > 0;
 }
 
 /* ---- the beginning ---- */

@@ -98,6 +98,9 @@ void dial_keep(struct dial *d, const struct tl_err *why);
 void dial_prompt_answer(struct dial_prompt *p, const char *answer);
 /* Ends the child and frees everything; no callback comes any more. */
 void dial_close(struct dial *d);
+/* The login shell printed something before our marker: what runs on a channel of its own may find
+ * such bytes before its own. */
+bool dial_heard_noise(const struct dial *d);
 
 /* Aliases of the ssh config for pickers: malloc'ed strings into out (patterns left out, Include
  * followed). config_file NULL: ~/.ssh/config. */

@@ -125,6 +125,7 @@ struct agent_stream {
 	void *state;      /* the service's */
 	struct buf line;  /* the opening line while it arrives */
 	size_t discarded; /* bytes thrown away after a refusal */
+	pid_t tell_pid;   /* of the child that serves it, where the answer names it */
 };
 
 /* agent.c */

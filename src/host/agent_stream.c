@@ -131,12 +131,17 @@ static const struct stream_ops refused_ops = {.readable = refused_readable};
 
 static bool answer(struct agent_stream *s, const struct tl_err *err)
 {
+	yyjson_mut_doc *doc = !err && s->tell_pid ? yyjson_mut_doc_new(NULL) : NULL;
+	yyjson_mut_val *o = doc ? yyjson_mut_obj(doc) : NULL;
 	struct buf b;
 	bool ok;
 
+	if (o && yyjson_mut_obj_add_int(doc, o, "pid", s->tell_pid))
+		yyjson_mut_doc_set_root(doc, o);
 	buf_init(&b, TL_LIMIT_OPEN_LINE);
-	ok = open_put_answer(&b, NULL, err) == 0 &&
+	ok = open_put_answer(&b, o ? doc : NULL, err) == 0 &&
 	     session_write(s->st, buf_data(&b)) == (long)b.len;
+	yyjson_mut_doc_free(doc);
 	buf_fini(&b);
 	return ok;
 }

@@ -179,7 +179,8 @@ static int save_commit(struct fs_req *q, const struct save_request *r, struct fs
 	return e ? e : fs_at_stat(&s->at, ret);
 }
 
-static void reply_saved(struct fs_req *q, bool done, const struct stat *st)
+/* shared: of a save that goes on, the descriptor that others write to; else -1. */
+static void reply_saved(struct fs_req *q, bool done, const struct stat *st, int shared)
 {
 	struct buf *out = q->fs->out;
 	uint8_t etag[SFTP_ETAG] = {0};
@@ -188,6 +189,8 @@ static void reply_saved(struct fs_req *q, bool done, const struct stat *st)
 
 	if (done)
 		fs_etag_of(etag, st);
+	else if (shared >= 0)
+		set_u64(etag, (uint64_t)shared);
 	if (!fs_room(q->fs, SFTP_PACKET_EXTRA))
 		return;
 	m = sftp_begin(out, SFTP_EXTENDED_REPLY, q->id);
@@ -197,6 +200,25 @@ static void reply_saved(struct fs_req *q, bool done, const struct stat *st)
 		q->fs->broken = rc;
 }
 
+/* A shared save: nothing comes here but the beginning and, once all of it is there, the end. */
+static bool save_shared(struct fs_req *q, const struct save_request *r, struct fs_save *s)
+{
+	struct stat st;
+
+	if (r->total != s->total || r->data.n || (r->off && r->off != r->total) ||
+	    (s->have && s->have != r->off)) {
+		fs_refuse(q, TL_E_INVAL, "cannot save %s: its pieces do not follow each other",
+			  r->path);
+		return false;
+	}
+	if (r->off && (fstat(s->spool.fd, &st) != 0 || (uint64_t)st.st_size != s->total)) {
+		fs_refuse(q, TL_E_INVAL, "cannot save %s: not all of it has arrived", r->path);
+		return false;
+	}
+	s->have = r->off;
+	return true;
+}
+
 /* Takes the request's data; false: it ended with an answer. */
 static bool save_feed(struct fs_req *q, const struct save_request *r, struct fs_save *s)
 {
@@ -204,6 +226,8 @@ static bool save_feed(struct fs_req *q, const struct save_request *r, struct fs_
 	uint64_t n = hole ? r->data.n == 8 ? get_u64(r->data.p) : 0 : r->data.n;
 	int e = 0;
 
+	if (r->flags & SFTP_SAVE_SHARE)
+		return save_shared(q, r, s);
 	if (r->total != s->total || r->off != s->have || n > s->total - s->have ||
 	    (n == 0 && s->have < s->total)) {
 		fs_refuse(q, TL_E_INVAL, "cannot save %s: its pieces do not follow each other",
@@ -247,7 +271,7 @@ static void save(struct fs_req *q, const struct save_request *r)
 		return;
 	}
 	if (s->have < s->total) {
-		reply_saved(q, false, NULL);
+		reply_saved(q, false, NULL, r->flags & SFTP_SAVE_SHARE ? s->spool.fd : -1);
 		return;
 	}
 	e = save_commit(q, r, s, &st);
@@ -257,7 +281,7 @@ static void save(struct fs_req *q, const struct save_request *r)
 	if (e > 0)
 		fs_fail(q, e, "cannot save %s", r->path);
 	else if (e == 0)
-		reply_saved(q, true, &st);
+		reply_saved(q, true, &st, -1);
 }
 
 void fs_ext_save(struct fs_req *q)

@@ -245,7 +245,9 @@ static int put_end(struct walking *w, int e)
 /* fd is closed. */
 static int walk_file(struct walking *w, int fd, const char *name, const struct stat *st)
 {
-	bool later = (uint64_t)st->st_size > w->inline_max;
+	bool sparse = (uint64_t)st->st_blocks * 512 < (uint64_t)st->st_size;
+	bool later =
+	    (uint64_t)st->st_size > w->inline_max && !(sparse && w->flags & SFTP_TREE_DENSE);
 	int rc = put_entry(w, later ? SFTP_TREE_LATER : SFTP_TREE_FILE, name, st), e = 0;
 
 	rc = rc ? rc : buf_put_u64(w->q->fs->out, (uint64_t)st->st_size);

@@ -94,10 +94,11 @@ enum sftp_save_flag {
 	SFTP_SAVE_COMPARE = 4,
 	SFTP_SAVE_FSYNC = 8,
 	SFTP_SAVE_ATOMIC = 16,
-	SFTP_SAVE_HOLE = 32, /* data is a u64: so many zero bytes */
-	SFTP_SAVE_KEEP = 64, /* what has arrived outlives a failure */
+	SFTP_SAVE_HOLE = 32,   /* data is a u64: so many zero bytes */
+	SFTP_SAVE_KEEP = 64,   /* what has arrived outlives a failure */
+	SFTP_SAVE_SHARE = 128, /* others write the content into our descriptor */
 };
-enum sftp_tree_flag { SFTP_TREE_FOLLOW = 1, SFTP_TREE_DIGEST = 2 };
+enum sftp_tree_flag { SFTP_TREE_FOLLOW = 1, SFTP_TREE_DIGEST = 2, SFTP_TREE_DENSE = 4 };
 /* records of tree@towline */
 enum sftp_tree_kind {
 	SFTP_TREE_FOLDER = 1,

@@ -112,6 +112,8 @@ export const LIMITS = {
   SFTP_PACKET: 262144, // bytes: one SFTP packet, length word excluded
   SFTP_HANDLES: 256, // handles: open files and folders per SFTP stream
   SFTP_CHUNK: 32768, // bytes: data of one streamed reply of read-file@towline
+  COPY_LANE: 33554432, // bytes: smallest file that gets channels of its own
+  COPY_LANES: 8, // channels: channels of ssh that carry one file where the line is long
   COPY_SOURCES: 100000, // files: named by one pattern of a copy
   COPY_FLIGHT: 8388608, // bytes: sent by a copy and not yet answered
   COPY_REQUESTS: 4096, // requests: sent by a copy and not yet answered
