@@ -1,7 +1,7 @@
 """A program that listens, for tests of ports. Started in a terminal: listener.py WHAT [ARGUMENT…].
 
   tcp ADDRESS COUNT   COUNT listeners on free ports; prints "PORTS n n …" and waits for its end
-  worker ADDRESS      a listener, and two forked workers that have it, too; the parent ends at a line of input
+  worker ADDRESS      a listener, and two forked workers that have it, too; prints its pid and theirs, and ends at a line of input
   reuse ADDRESS       two processes, each with its own listener on one port (SO_REUSEPORT)
   late ADDRESS        a bound socket; listens at a line of input, closes at the next, listens again at the third
   daemon ADDRESS      a listener in a daemon (setsid, two forks) that nobody waits for; prints its pid, too
@@ -47,11 +47,12 @@ def main():
     elif what == "worker":
         s = bound(address)
         s.listen(1)
-        for _ in range(2):
-            if os.fork() == 0:
-                signal.signal(signal.SIGHUP, signal.SIG_IGN)
-                wait()
-        say(s.getsockname()[1], os.getpid())
+        workers = [os.fork()]
+        if workers[0]:
+            workers.append(os.fork())
+        if 0 in workers:
+            wait()
+        say(s.getsockname()[1], os.getpid(), *workers)
         sys.stdin.readline()
     elif what == "reuse":
         s = bound(address, SO_REUSEPORT=1)

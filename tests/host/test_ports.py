@@ -21,6 +21,14 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 LISTENER = os.path.join(HERE, "listener.py")
 
 
+def end(pids):
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
 class Base(unittest.TestCase):
     options = ()
 
@@ -91,7 +99,8 @@ class Owned(Base):
         """A server whose workers have its socket, too: nginx, gunicorn, a reloader."""
         p = self.ports()
         v = self.hold.view()
-        port, pid = self.listen(v, "worker")
+        port, pid, *workers = self.listen(v, "worker")
+        self.addCleanup(end, workers)
         self.assertEqual(p.until_owned(port)["pid"], pid)
         v.type("\n")
         p.until("the port in the hands of a worker", lambda: any(x.get("pid", pid) != pid for x in p.at(port)))
@@ -153,14 +162,7 @@ class Daemons(Base):
     def setUp(self):
         super().setUp()
         self.pids = []
-        self.addCleanup(self.end_daemons)
-
-    def end_daemons(self):
-        for pid in self.pids:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        self.addCleanup(end, self.pids)
 
     def daemon(self, viewer):
         port, pid = self.listen(viewer, "daemon")
@@ -192,8 +194,11 @@ class Daemons(Base):
 
     def test_a_hold_buries_whom_it_took_in(self):
         _, pid = self.daemon(self.hold.view())
-        with open(f"/proc/{pid}/stat") as f:
-            self.assertEqual(int(f.read().rsplit(")", 1)[1].split()[1]), self.hold.proc.pid)
+
+        def parent():
+            with open(f"/proc/{pid}/stat") as f:
+                return int(f.read().rsplit(")", 1)[1].split()[1])
+        wait_for(lambda: parent() == self.hold.proc.pid, what="the hold to take it in")
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: not os.path.exists(f"/proc/{pid}"), what="the daemon to be reaped")
 
@@ -264,7 +269,8 @@ class Others(Base):
         p.until_owned(port)
         v.type("\x03")
         p.until_gone(port)
-        port, pid = self.listen(v, "worker")
+        port, pid, *workers = self.listen(v, "worker")
+        self.addCleanup(end, workers)
         p.until_owned(port)
         v.type("\n")
         p.until("the port in the hands of a worker", lambda: any(x.get("pid", pid) != pid for x in p.at(port)))
