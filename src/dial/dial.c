@@ -405,6 +405,8 @@ static void dial_free(void *ctx)
 	buf_fini(&d->err_text);
 	buf_fini(&d->err_line);
 	binary_close(&d->bin);
+	strv_fini(&d->argv);
+	strv_fini(&d->envp);
 	free(d->host);
 	free(d->bin_dir);
 	free(d);
@@ -470,6 +472,9 @@ void dial_close(struct dial *d)
 		return;
 	d->closed = true;
 	d->refs = 1;
+	if (d->asking)
+		ssh_ciphers_cancel(d->asking);
+	d->asking = NULL;
 	prompts_close(&d->prompts);
 	close_io(d, &d->out);
 	close_io(d, &d->errs);

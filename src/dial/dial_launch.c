@@ -109,10 +109,63 @@ out:
 	return rc;
 }
 
+/* ---- the order of ciphers ---- */
+
+/* In front of everything: ssh takes the first value. */
+static int argv_prefer(struct strv *argv, const char *ciphers)
+{
+	struct strv v = {0};
+	int rc = strv_add(&v, argv->v[0]);
+
+	rc = rc ? rc : strv_add(&v, "-o");
+	rc = rc ? rc : strv_addf(&v, "Ciphers=%s", ciphers);
+	for (size_t i = 1; i < argv->n && !rc; i++)
+		rc = strv_add(&v, argv->v[i]);
+	if (rc) {
+		strv_fini(&v);
+		return rc;
+	}
+	strv_fini(argv);
+	*argv = v;
+	return 0;
+}
+
+static void on_ciphers(void *ctx, const char *ciphers)
+{
+	struct dial *d = ctx;
+	struct tl_err err = {0};
+	int rc = 0;
+
+	d->asking = NULL;
+	if (d->phase != DIAL_CONNECTING)
+		return;
+	/* without memory for it, as ssh likes it */
+	if (ciphers && argv_prefer(&d->argv, ciphers) == 0 && d->cb.on_log)
+		d->cb.on_log(d->cb.ctx, "AES-GCM is asked for first: this machine has AES");
+	if (d->closed)
+		return;
+	rc = spawn(d, &d->argv, &d->envp, &err);
+	if (rc) {
+		if (!err.code)
+			err_set(&err, rc, "cannot connect to %s: %s", d->host, err_row(rc)->what);
+		dial_fail(d, &err);
+		return;
+	}
+	dial_pump(d);
+}
+
+/* ssh, after a look at how the user likes it; the start may come later then. */
+static int begin(struct dial *d, const struct dial_target *t, const struct dial_env *env,
+		 struct tl_err *err)
+{
+	if (!d->local && ssh_ciphers_fast_aes())
+		d->asking = ssh_ciphers_ask(d->loop, t, env->ssh_path, on_ciphers, d);
+	return d->asking ? 0 : spawn(d, &d->argv, &d->envp, err);
+}
+
 int dial_launch(struct dial *d, const struct dial_target *t, const struct dial_env *env,
 		struct tl_err *err)
 {
-	struct strv argv = {0}, envp = {0};
 	struct buf command;
 	const char *text;
 	int rc;
@@ -122,15 +175,14 @@ int dial_launch(struct dial *d, const struct dial_target *t, const struct dial_e
 	if (rc)
 		goto out;
 	text = d->login_only ? "" : buf_cstr(&command);
-	rc = text ? args_argv(&argv, t, env->ssh_path ? env->ssh_path : "ssh", text, err)
+	rc = text ? args_argv(&d->argv, t, env->ssh_path ? env->ssh_path : "ssh", text, err)
 		  : err_set(err, TL_E_NOMEM, "cannot connect to %s: out of memory", d->host);
 	if (!rc && !d->local)
 		rc = prompts_open(d->loop, &d->prompts, env->runtime_dir, err);
-	rc = rc ? rc : args_envp(&envp, d->local ? NULL : env->askpass_path, d->prompts.path, err);
-	rc = rc ? rc : spawn(d, &argv, &envp, err);
+	rc = rc ? rc
+		: args_envp(&d->envp, d->local ? NULL : env->askpass_path, d->prompts.path, err);
+	rc = rc ? rc : begin(d, t, env, err);
 out:
-	strv_fini(&argv);
-	strv_fini(&envp);
 	buf_fini(&command);
 	return rc;
 }

@@ -5,9 +5,11 @@
 #define TL_DIAL_DIAL_STATE_H
 
 #include "base/buf.h"
+#include "base/str.h"
 #include "dial/binary.h"
 #include "dial/dial.h"
 #include "dial/prompt.h"
+#include "dial/ssh_ciphers.h"
 #include "dial/start_parse.h"
 #include "loop/child.h"
 #include "loop/io.h"
@@ -31,6 +33,8 @@ struct dial {
 	char *host, *bin_dir;
 	bool local, reconnect, private_server, keep_login, login_only;
 	enum dial_phase phase;
+	struct ssh_ciphers_query *asking; /* before the child */
+	struct strv argv, envp;           /* of the child, while we ask */
 	struct child child;
 	pid_t group; /* 0: none */
 	bool exited;

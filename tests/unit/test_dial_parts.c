@@ -16,6 +16,7 @@
 #include "dial/args.h"
 #include "dial/binary.h"
 #include "dial/prompt.h"
+#include "dial/ssh_ciphers.h"
 #include "dial/start_parse.h"
 #include "dial/start_script.h"
 #include "dial/text.h"
@@ -393,6 +394,26 @@ static void configured_hosts(void **state)
 	strv_fini(&v);
 }
 
+static void order_of_ciphers(void **state)
+{
+	static const char dflt[] =
+	    "user x\nciphers chacha20-poly1305@openssh.com,aes128-ctr,aes192-ctr,aes256-ctr,"
+	    "aes128-gcm@openssh.com,aes256-gcm@openssh.com\nport 22\n";
+	char out[SSH_CIPHERS_MAX] = "";
+
+	(void)state;
+	assert_true(ssh_ciphers_prefer(bytes_str(dflt), out));
+	assert_true(str_starts(out, "aes128-gcm@openssh.com,"));
+	/* the same set, whatever its order */
+	assert_non_null(strstr(out, ",chacha20-poly1305@openssh.com,"));
+	assert_int_equal(strlen(out), strlen(strstr(dflt, "chacha")) - strlen("\nport 22\n"));
+	/* the user's own choice, a part of a line, nothing */
+	assert_false(ssh_ciphers_prefer(bytes_str("ciphers aes256-ctr\n"), out));
+	assert_false(ssh_ciphers_prefer(bytes_of(dflt, 60), out));
+	assert_false(ssh_ciphers_prefer(bytes_str("ciphers \n\nx"), out));
+	assert_false(ssh_ciphers_prefer(bytes_str(""), out));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -402,7 +423,7 @@ int main(void)
 	    cmocka_unit_test(hosts_refused),       cmocka_unit_test(user_options),
 	    cmocka_unit_test(environment),         cmocka_unit_test(one_line),
 	    cmocka_unit_test(cksum_known),         cmocka_unit_test(pauses),
-	    cmocka_unit_test(configured_hosts),
+	    cmocka_unit_test(configured_hosts),    cmocka_unit_test(order_of_ciphers),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
