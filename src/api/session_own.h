@@ -131,6 +131,17 @@ int own_carry(struct tl_session *s, struct session_carrier *carrier, void *ctx, 
 	      const char *open_json, struct tl_bytes first, struct tl_err *err);
 void own_carry_end(struct tl_session *s, struct session_carrier *carrier);
 
+/* session_own.c; loop's thread */
+void own_tell(struct session_own *o, int level, const char *text);
+void own_set_state(struct session_own *o, enum own_state state, const struct tl_err *why);
+/* The connection, or the attempt, is over. */
+void own_lose(struct session_own *o, const struct tl_err *why);
+void own_drop_dial(struct session_own *o);
+/* The caller's token counts while tl_connect waits. */
+void own_unwatch_cancel(struct session_own *o);
+/* session_login.c: one more login */
+void own_begin(struct session_own *o);
+
 /* session_plain.c; loop's thread but for the last */
 /* Masters of the user: of the configuration, or an option of the caller. */
 bool own_user_has_master(const struct session_options *opt);
