@@ -332,6 +332,8 @@ size: host native
 	@for f in $(HAVE:%=$(STAGE)/lib/towline/host/towline-host-%); do [ ! -f $$f ] || [ $$(stat -c %s $$f) -le 1363148 ] || \
 		{ echo "size: $$f is larger than 1.3 MiB" >&2; exit 1; }; done
 
+# where Python looks: PREFIX/lib/python3/dist-packages is Debian's with PREFIX=/usr
+PYTHON_DIR ?= $(PREFIX)/lib/python3/dist-packages
 MAN_SECTIONS := 1 3 5 7 8
 $(foreach s,$(MAN_SECTIONS),$(eval MAN$s = $(wildcard man/*.$s)))
 install: all
@@ -347,6 +349,10 @@ install: all
 	install -m 644 $(LIB)/libtowline.a $(DESTDIR)$(PREFIX)/lib/
 	sed 's|^prefix=.*|prefix=$(PREFIX)|' $(LIB)/pkgconfig/towline.pc >$(DESTDIR)$(PREFIX)/lib/pkgconfig/towline.pc
 	install -m 644 include/towline.h $(DESTDIR)$(PREFIX)/include/
+	install -d $(DESTDIR)$(PYTHON_DIR)/towline $(DESTDIR)$(PREFIX)/share/towline/r
+	install -m 644 bindings/python/towline/*.py bindings/python/towline/py.typed $(DESTDIR)$(PYTHON_DIR)/towline/
+	rm -rf $(DESTDIR)$(PREFIX)/share/towline/r/towline
+	cp -R bindings/r/towline $(DESTDIR)$(PREFIX)/share/towline/r/towline
 	rm -rf $(DESTDIR)$(PREFIX)/share/towline/ui
 	cp -R $(UI_STAGE) $(DESTDIR)$(PREFIX)/share/towline/ui
 	$(foreach s,$(MAN_SECTIONS),$(if $(MAN$s),install -d $(DESTDIR)$(PREFIX)/share/man/man$s && install -m 644 $(MAN$s) $(DESTDIR)$(PREFIX)/share/man/man$s/,:) &&) :

@@ -27,7 +27,7 @@ class Mac(Sshd):
     def __init__(self, **kw):
         super().__init__(**kw)
         os.makedirs(os.path.join(self.home, "bin"))
-        self.put("bin/uname", "#!/bin/sh\n[ \"$*\" = -n ] && echo mac || echo Darwin arm64\n", 0o755)
+        self.put("bin/uname", "#!/bin/sh\n[ \"$*\" = -sm ] && echo Darwin arm64 || exec /bin/uname \"$@\"\n", 0o755)
         self.put(".bashrc", "PATH=$HOME/bin:$PATH\n")
 
     def put(self, name, text, mode=0o644):

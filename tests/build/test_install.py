@@ -21,10 +21,14 @@ class Install(unittest.TestCase):
         top = os.path.join(d, "opt/towline")
         for path in ("bin/towline", "bin/towlined", "lib/towline/host/towline-host-x86_64", "share/towline/ui/index.html",
                      "share/man/man1/towline.1", "share/man/man8/towlined.8",
-                     "lib/libtowline.so.0", "lib/libtowline.so", "lib/libtowline.a", "lib/pkgconfig/towline.pc", "include/towline.h"):
+                     "lib/libtowline.so.0", "lib/libtowline.so", "lib/libtowline.a", "lib/pkgconfig/towline.pc", "include/towline.h",
+                     "share/man/man3/tl_connect.3", "share/towline/r/towline/DESCRIPTION"):
             self.assertTrue(os.path.exists(os.path.join(top, path)), path)
         self.assertEqual(os.readlink(os.path.join(top, "bin/towline-askpass")), "towline")
         self.assertIn("towline", run([os.path.join(top, "bin/towline"), "--version"]).stdout)
+        python = os.path.join(top, "lib/python3/dist-packages")
+        r = run(["/usr/bin/python3", "-c", "import towline; print(towline.__version__)"], env=dict(env, PYTHONPATH=python), check=False)
+        self.assertRegex(r.stdout, r"^\d+\.\d+", r.stderr)
         host = Sshd(test=self)
         local = Daemon(host, stage=top, test=self)
         local.towline("connect", host.alias)

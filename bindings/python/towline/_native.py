@@ -123,7 +123,8 @@ FUNCTIONS = {
 def _load() -> Any:
     named = os.environ.get("TOWLINE_LIBRARY")
     beside = os.path.join(os.path.dirname(__file__), "libtowline.so.0")
-    path = named or (beside if os.path.exists(beside) else "libtowline.so.0")
+    ours = os.path.join(os.path.dirname(__file__), "..", "..", "..", "libtowline.so.0")  # PREFIX/lib
+    path = named or next((p for p in (beside, ours) if os.path.exists(p)), "libtowline.so.0")
     try:
         lib = C.CDLL(path)
     except OSError as e:
