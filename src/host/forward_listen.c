@@ -38,8 +38,10 @@ struct waiting {
 };
 
 struct forwarder {
-	int listener, door; /* for strangers; for our own forwarded-tcpip children */
-	char door_name[32]; /* fwd-ID */
+	int listener, door;       /* for strangers; for our own forwarded-tcpip children */
+	int successor;            /* who connects here takes the place over */
+	char path[TL_LIMIT_PATH]; /* the listener's, removed at the end */
+	char door_name[32];       /* fwd-ID */
 	struct waiting waiting[WAITING_MAX];
 	size_t n;
 	unsigned long next_id;
@@ -157,6 +159,59 @@ static int open_door(struct forwarder *f, struct tl_err *err)
 	return 0;
 }
 
+/* A client that was killed leaves its link behind, which waits for it with its listeners. The next
+ * one knows the same key: the old listener ends, so that the port is free again. */
+static void succeed(struct forwarder *f, const char *key)
+{
+	const struct timeval patience = {.tv_sec = 5};
+	struct sockaddr_un sa;
+	char name[80], byte;
+	socklen_t n;
+	uid_t uid;
+	int old;
+
+	if (!key[0] || strlen(key) > 64)
+		return;
+	snprintf(name, sizeof(name), "own-%s", key);
+	n = door_address(&sa, name);
+	old = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (old >= 0 && connect(old, (struct sockaddr *)&sa, n) == 0 && peer_uid(old, &uid) == 0 &&
+	    uid == geteuid()) {
+		setsockopt(old, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+		(void)!read(old, &byte, 1); /* its end */
+	}
+	if (old >= 0)
+		close(old);
+	f->successor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (f->successor >= 0 &&
+	    (bind(f->successor, (struct sockaddr *)&sa, n) != 0 || listen(f->successor, 8) != 0)) {
+		close(f->successor);
+		f->successor = -1; /* it works without */
+	}
+}
+
+/* Somebody of this user wants the place? He gets the port first, and then hears of our end: at the
+ * exit of a process the order of closing is not defined. */
+static bool has_successor(struct forwarder *f)
+{
+	int fd = accept4(f->successor, NULL, NULL, SOCK_CLOEXEC);
+	uid_t uid;
+
+	if (fd < 0)
+		return false;
+	if (peer_uid(fd, &uid) != 0 || uid != geteuid()) {
+		close(fd);
+		return false;
+	}
+	if (*f->path)
+		unlink(f->path);
+	*f->path = 0; /* the next one's from now on */
+	close(f->listener);
+	close(f->successor);
+	close(fd);
+	return true;
+}
+
 static void forget(struct forwarder *f, size_t i)
 {
 	f->waiting[i] = f->waiting[--f->n];
@@ -229,11 +284,12 @@ static void drop_old(struct forwarder *f)
 static void serve(struct forwarder *f)
 {
 	for (;;) {
-		struct pollfd pf[3] = {{.fd = 0, .events = POLLIN},
+		struct pollfd pf[4] = {{.fd = 0, .events = POLLIN},
 				       {.fd = f->listener, .events = POLLIN},
-				       {.fd = f->door, .events = POLLIN}};
+				       {.fd = f->door, .events = POLLIN},
+				       {.fd = f->successor, .events = POLLIN}};
 		char byte;
-		if (poll(pf, 3, f->n ? 1000 : -1) < 0 && errno != EINTR)
+		if (poll(pf, 4, f->n ? 1000 : -1) < 0 && errno != EINTR)
 			return;
 		/* the client says nothing on this stream: bytes are ignored, the end ends the
 		 * listener */
@@ -243,39 +299,48 @@ static void serve(struct forwarder *f)
 			accept_stranger(f);
 		if (pf[2].revents)
 			give_away(f);
+		if (pf[3].revents && has_successor(f))
+			return;
 		drop_old(f);
 	}
 }
 
+/* The listener that was asked for. 0 or TL_E_*. */
+static int open_listener(struct forwarder *f, yyjson_val *request, int *ret_port,
+			 struct tl_err *err)
+{
+	int64_t want = json_int(request, "port", 0);
+	const char *path = json_str(request, "path", "");
+
+	if (want < 0 || want > 65535)
+		return err_set(err, TL_E_INVAL, "cannot listen: %lld is not a port",
+			       (long long)want);
+	succeed(f, json_str(request, "key", ""));
+	f->listener =
+	    *path ? listen_path(path, f->path, sizeof(f->path), err)
+		  : listen_tcp(json_str(request, "address", "127.0.0.1"), (int)want, ret_port, err);
+	return f->listener < 0 ? f->listener : 0;
+}
+
 int listen_main(int argc, char **argv)
 {
-	struct forwarder f = {.listener = -1, .door = -1};
+	struct forwarder f = {.listener = -1, .door = -1, .successor = -1};
 	struct tl_err err = {0};
 	yyjson_doc *doc = forward_request(&err);
 	yyjson_val *root = yyjson_doc_get_root(doc);
-	const char *path = json_str(root, "path", "");
-	int64_t want = json_int(root, "port", 0);
-	char full[TL_LIMIT_PATH] = "";
 	int port = 0, rc = doc ? 0 : err.code;
 
 	(void)argc, (void)argv;
 	signal(SIGPIPE, SIG_IGN);
-	if (rc == 0 && (want < 0 || want > 65535))
-		rc =
-		    err_set(&err, TL_E_INVAL, "cannot listen: %lld is not a port", (long long)want);
 	if (rc == 0)
 		rc = open_door(&f, &err);
-	if (rc == 0) {
-		f.listener = *path ? listen_path(path, full, sizeof(full), &err)
-				   : listen_tcp(json_str(root, "address", "127.0.0.1"), (int)want,
-						&port, &err);
-		rc = f.listener < 0 ? f.listener : 0;
-	}
+	if (rc == 0)
+		rc = open_listener(&f, root, &port, &err);
 	yyjson_doc_free(doc);
 	if (forward_answer(port, rc ? &err : NULL) == 0 && rc == 0)
 		serve(&f);
-	if (*full)
-		unlink(full);
+	if (*f.path)
+		unlink(f.path);
 	return 0;
 }
 

@@ -38,7 +38,8 @@ static bool same_local(const struct hub_forward *f, const struct forward_spec *b
 
 	return same_text(a->local_path, b->local_path, "") &&
 	       same_text(a->local_address, b->local_address, "localhost") &&
-	       (b->local_port == a->local_port || b->local_port == f->port);
+	       (b->local_port == a->local_port ||
+		(f->port > 0 && (b->local_port == f->port || b->local_port == 0)));
 }
 
 /* Would the new one do what this one does? A window asks for a target; somebody who writes down
@@ -52,7 +53,7 @@ static bool does_the_same(const struct hub_forward *f, const struct forward_spec
 		return false;
 	if (s->kind == FORWARD_REMOTE)
 		return a->proxy == s->proxy && same_target(a, s) && (s->proxy || same_local(f, s));
-	if (exact && (s->local_port > 0 || s->local_path || s->local_address) && !same_local(f, s))
+	if (exact && (s->local_port >= 0 || s->local_path || s->local_address) && !same_local(f, s))
 		return false;
 	return same_target(a, s);
 }

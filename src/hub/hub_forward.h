@@ -69,6 +69,7 @@ struct hub_forwards {
 	struct list all;
 	struct list proxies; /* connections to the internet lent (hub_proxy.c) */
 	struct loop_timer notify;
+	char key[17]; /* of this user's daemon, on hosts: see name_of in hub_forward_remote.c */
 	struct strv dirty; /* hosts whose list changed */
 	bool storing;      /* false while the store itself is read */
 };
@@ -145,6 +146,8 @@ bool forward_answer(struct hub_forward *f);
 /* ---- hub_forward_store.c ---- */
 
 void forward_store(struct hub *h);
+/* Is it written down? */
+bool forward_is_kept(const struct hub_forward *f);
 
 /* ---- hub_forward_config.c: forwards of the ssh configuration and of the settings ---- */
 

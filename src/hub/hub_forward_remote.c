@@ -3,6 +3,7 @@
  * is fetched and reset, so that the program there sees what it would see here. */
 #include "hub/hub_forward.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -232,8 +233,28 @@ static void remote_event(struct pump_user *u, const struct session_event *ev)
 	}
 }
 
-static char *open_line(const struct forward_spec *s)
+/* What this forward is called on the host, over the life of the daemon: who comes with the same
+ * name takes the place of one that was left behind. */
+static void name_of(const struct hub_forward *f, char *out, size_t n)
 {
+	char target[TL_ERR_TEXT];
+	uint32_t sum = 2166136261u;
+
+	forward_target_text(&f->spec, target, sizeof(target));
+	for (const char *p = target; *p; p++)
+		sum = (sum ^ (uint8_t)*p) * 16777619u;
+	/* one of the configuration has a new id every time, but says where it listens */
+	if (forward_is_kept(f))
+		snprintf(out, n, "%s-%s", f->hub->forwards->key, f->id);
+	else
+		snprintf(out, n, "%s-%08x", f->hub->forwards->key, sum);
+}
+
+static char *open_line(const struct hub_forward *f)
+{
+	const struct forward_spec *s = &f->spec;
+	char name[64];
+
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *o = yyjson_mut_obj(doc);
 	char *text, *line;
@@ -247,6 +268,8 @@ static char *open_line(const struct forward_spec *s)
 				       s->target_host ? s->target_host : "127.0.0.1");
 		yyjson_mut_obj_add_int(doc, o, "port", s->target_port > 0 ? s->target_port : 0);
 	}
+	name_of(f, name, sizeof(name));
+	yyjson_mut_obj_add_str(doc, o, "key", name);
 	text = yyjson_mut_write(doc, 0, NULL);
 	line = text ? str_fmt("%s\n", text) : NULL;
 	free(text);
@@ -263,7 +286,7 @@ void forward_remote_open(struct hub_forward *f)
 	if (f->remote || !hh || !hh->session || hh->phase != HOST_CONNECTED)
 		return;
 	r = calloc(1, sizeof(*r));
-	line = open_line(&f->spec);
+	line = open_line(f);
 	if (r)
 		r->stream = session_open(hh->session, SESSION_CONTROL);
 	if (!r || !line || !r->stream) {

@@ -7,9 +7,10 @@
 #include "base/log.h"
 
 #define FILE_NAME "forwards.json"
+#define KEY_NAME  "forwards-key"
 
 /* The others come again with their window, their host or their settings. */
-static bool is_kept(const struct hub_forward *f)
+bool forward_is_kept(const struct hub_forward *f)
 {
 	return f->spec.source == FORWARD_USER || f->spec.source == FORWARD_COMMAND;
 }
@@ -29,7 +30,7 @@ void forward_store(struct hub *h)
 	a = yyjson_mut_obj_add_arr(doc, o, "forwards");
 	LIST_FOREACH (it, &h->forwards->all) {
 		struct hub_forward *f = list_entry(it, struct hub_forward, node);
-		if (is_kept(f))
+		if (forward_is_kept(f))
 			yyjson_mut_arr_append(a, forward_spec_json(f, doc));
 	}
 	buf_init(&b, TL_LIMIT_RPC_MESSAGE);
@@ -70,6 +71,22 @@ static void restore(struct hub *h, yyjson_val *v, bool users)
 		str_copy(f->secret, sizeof(f->secret), json_str(v, "secret", ""));
 }
 
+/* A word that hosts know our listeners by. */
+static void restore_key(struct hub *h)
+{
+	char *text = store_read(h, KEY_NAME);
+	uint8_t raw[8];
+
+	if (text && strlen(text) == 16 && strspn(text, "0123456789abcdef") == 16) {
+		str_copy(h->forwards->key, sizeof(h->forwards->key), text);
+	} else {
+		random_bytes(raw, sizeof(raw));
+		str_hex(raw, sizeof(raw), h->forwards->key);
+		(void)store_write(h, KEY_NAME, bytes_str(h->forwards->key), NULL);
+	}
+	free(text);
+}
+
 void forwards_restore(struct hub *h)
 {
 	char *text = store_read(h, FILE_NAME);
@@ -77,6 +94,7 @@ void forwards_restore(struct hub *h)
 	yyjson_val *v;
 	size_t i, n;
 
+	restore_key(h);
 	if (doc) {
 		bool users = users_are_wanted(h);
 		yyjson_arr_foreach(json_get(yyjson_doc_get_root(doc), "forwards"), i, n, v)

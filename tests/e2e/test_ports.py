@@ -1,121 +1,16 @@
-"""Forwards of the daemon with real applications on the host (rows E1 E4 E6 K2)."""
+"""Forwards of the daemon, and their commands (rows E1 E6 J4 K2)."""
 # deadline: 600
 # parallel: ok
 import http.server
 import json
 import os
 import socket
-import socketserver
 import struct
-import sys
 import threading
 import unittest
-import urllib.request
 
-from harness import Daemon, RpcError, Sshd, find_processes, free_port, run, spawn, wait_for
-from harness.proc import wait_port
-
-
-class Echo:
-    """A TCP server of ours on the host (which is this machine): echoes until the end, then says so."""
-
-    def __init__(self, family=socket.AF_INET, address="127.0.0.1", path=None):
-        server = self
-        self.seen = []
-
-        class Handler(socketserver.BaseRequestHandler):
-            def handle(self):
-                server.seen.append(self.request)
-                while True:
-                    try:
-                        b = self.request.recv(65536)
-                    except OSError:
-                        return
-                    if not b:
-                        break
-                    self.request.sendall(b)
-                self.request.sendall(b"<end>")
-
-        base = socketserver.ThreadingUnixStreamServer if path else socketserver.ThreadingTCPServer
-        kind = type("Server", (base,), {"address_family": socket.AF_UNIX if path else family, "daemon_threads": True,
-                                        "request_queue_size": 256, "block_on_close": False, "allow_reuse_address": True})
-        self.server = kind(path or (address, 0), Handler)
-        self.port = None if path else self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
-
-
-def talk(port, data=b"hello", host="127.0.0.1"):
-    """What an Echo answers through a local port."""
-    with socket.create_connection((host, port), timeout=60) as s:
-        s.sendall(data)
-        s.shutdown(socket.SHUT_WR)
-        out = b""
-        while True:
-            b = s.recv(65536)
-            if not b:
-                return out
-            out += b
-
-
-def refused(port):
-    try:
-        talk(port)
-    except ConnectionRefusedError:
-        return True
-    except ConnectionResetError:
-        return False
-    return False
-
-
-def listeners(pid):
-    """(address, port) of every TCP listener of a process, in the kernel's own words."""
-    inodes = set()
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            to = os.readlink(f"/proc/{pid}/fd/{fd}")
-        except OSError:
-            continue
-        if to.startswith("socket:["):
-            inodes.add(to[8:-1])
-    out = set()
-    for name in ("tcp", "tcp6"):
-        with open(f"/proc/{pid}/net/{name}") as f:
-            for line in list(f)[1:]:
-                w = line.split()
-                if w[3] == "0A" and w[9] in inodes:
-                    address, port = w[1].split(":")
-                    out.add((address, int(port, 16)))
-    return out
-
-
-LOOPBACK = {"0100007F", "00000000000000000000000001000000"}
-
-
-class Forwards(unittest.TestCase):
-    extra = ""
-    client_extra = ""
-    wire = False
-
-    def setUp(self):
-        self.host = Sshd(test=self, extra=self.extra, client_extra=self.client_extra, wire=self.wire)
-        self.local = Daemon(self.host, test=self)
-        self.local.towline("connect", self.host.alias)
-        self.client = self.local.client()
-
-    def add(self, **spec):
-        return self.client.call("forward/add", host=self.host.alias, **spec)
-
-    def forwards(self):
-        return self.client.call("forward/list", host=self.host.alias)["forwards"]
-
-    def echo(self, **kw):
-        e = Echo(**kw)
-        self.addCleanup(e.close)
-        return e
+from forwarding import LOOPBACK, Forwards, listeners, refused, talk
+from harness import RpcError, free_port, run, wait_for
 
 
 class Local(Forwards):
@@ -327,10 +222,7 @@ class Proxy(Forwards):
     """The laptop's internet for the host. Nothing of this machine is the internet, so the tests allow 127.0.0.1 where they reach."""
 
     def lend(self, allow=()):
-        folder = os.path.join(self.local.config_home, "towline", "User")
-        os.makedirs(folder, exist_ok=True)
-        with open(os.path.join(folder, "settings.json"), "w") as f:
-            f.write("{ // as people write it\n \"towline.lendInternet.allow\": " + json.dumps(list(allow)) + ",\n}\n")
+        self.settings("{ // as people write it\n \"towline.lendInternet.allow\": " + json.dumps(list(allow)) + ",\n}\n")
         return self.add(kind="remote", proxy=True)["proxyUrl"]
 
     def web(self):
