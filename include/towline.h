@@ -81,6 +81,10 @@ enum tl_error_number {
 	TL_E_STALE = -68, /* a newer connection took over */
 	TL_E_NOLINK = -69, /* the host does not know this link */
 	TL_E_NOTERM = -70, /* no such terminal */
+	TL_E_NOKERNEL = -71, /* no such session */
+	TL_E_NOSPEC = -72, /* no such kernel is installed on the host */
+	TL_E_KERNEL = -73, /* the kernel did not start */
+	TL_E_CODE = -74, /* the code ended with an error */
 	TL_E_NODAEMON = -80, /* the local daemon does not run */
 	TL_E_PORT = -81, /* the daemon's port is taken */
 	TL_E_TOKEN = -82, /* the window's token is not valid */

@@ -12,6 +12,8 @@
 #include "host/hold.h"
 #include "host/lane.h"
 #include "host/ports.h"
+#include "host/kernel_hold.h"
+#include "host/kernels.h"
 #include "host/probe.h"
 #include "host/resolve.h"
 #include "host/serve.h"
@@ -52,6 +54,8 @@ static const struct face {
     {"serve", serve_main, "serve one client on standard input and output; leaves nothing"},
     {"agent", agent_main, "serve clients (started by bridge)"},
     {"hold", hold_main, "own one terminal (started by the agent)"},
+    {"kernel-hold", kernel_hold_main, "own one Python, R or other kernel (started by the agent)"},
+    {"kernels", kernels_main, "print the kernels and interpreters of this host as JSON"},
     {"sftp-server", sftp_server, "SFTP version 3 on standard input and output"},
     {"lane", lane_main, "a piece of one large file on a channel of its own"},
     {"watch", watch, "report file changes as JSON-RPC on standard input and output"},

@@ -175,6 +175,8 @@ int relay_open_answering(struct agent_stream *s, const struct service *svc, yyjs
 			 struct tl_err *err);
 int relay_open_term(struct agent_stream *s, const struct service *svc, yyjson_val *request,
 		    struct tl_err *err);
+int relay_open_kernel(struct agent_stream *s, const struct service *svc, yyjson_val *request,
+		      struct tl_err *err);
 /* A connected socket, taken; resets are passed on. The caller answers. */
 int relay_open_socket(struct agent_stream *s, int fd, struct tl_err *err);
 

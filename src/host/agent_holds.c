@@ -17,6 +17,7 @@
 #include "base/limits.h"
 #include "base/str.h"
 #include "host/hold.h"
+#include "host/kernel_hold.h"
 #include "host/rundir.h"
 #include "loop/io.h"
 #include "loop/sock.h"
@@ -59,7 +60,21 @@ static void remove_stale(const char *path)
 		unlink(path);
 }
 
-int hold_connect(const char *forced_run_dir, const char *id, struct tl_err *err)
+/* Terminals and sessions: the same, under two names. */
+struct hold_kind {
+	const char *what, *prefix;
+	bool (*path)(char *out, size_t n, const char *run_dir, const char *id);
+	int none; /* error where there is no such hold */
+	size_t max;
+};
+
+static const struct hold_kind terminals = {"terminal", "hold-", hold_socket_path, TL_E_NOTERM,
+					   TL_LIMIT_TERMS};
+static const struct hold_kind kernels = {"session", "kernel-", kernel_socket_path, TL_E_NOKERNEL,
+					 TL_LIMIT_KERNELS};
+
+static int kind_connect(const struct hold_kind *kind, const char *forced_run_dir, const char *id,
+			struct tl_err *err)
 {
 	struct rundir c[RUNDIR_COUNT];
 	size_t n = rundir_candidates(forced_run_dir, c);
@@ -67,10 +82,10 @@ int hold_connect(const char *forced_run_dir, const char *id, struct tl_err *err)
 	for (size_t i = 0; i < n; i++) {
 		char path[RUNDIR_SOCKET_MAX + 1];
 		int fd;
-		if (!hold_socket_path(path, sizeof(path), c[i].path, id))
+		if (!kind->path(path, sizeof(path), c[i].path, id))
 			return err_set(err, TL_E_INVAL,
-				       "cannot reach a terminal: \"%.40s\" is not a terminal's id",
-				       id);
+				       "cannot reach a %s: \"%.40s\" is not a %s's id", kind->what,
+				       id, kind->what);
 		if (!rundir_is_ours(c[i].path))
 			continue;
 		fd = connect_now(path);
@@ -79,28 +94,39 @@ int hold_connect(const char *forced_run_dir, const char *id, struct tl_err *err)
 		if (fd == TL_E_REFUSED)
 			remove_stale(path);
 		else if (fd != TL_E_NOENT)
-			return err_set(err, fd, "cannot reach terminal %s: %s", id,
+			return err_set(err, fd, "cannot reach %s %s: %s", kind->what, id,
 				       err_row(fd)->what);
 	}
-	return err_set(err, TL_E_NOTERM, "there is no terminal %s on this host", id);
+	return err_set(err, kind->none, "there is no %s %s on this host", kind->what, id);
 }
 
-size_t holds_each(const char *forced_run_dir, void (*fn)(void *ctx, const char *id), void *ctx)
+int hold_connect(const char *forced_run_dir, const char *id, struct tl_err *err)
+{
+	return kind_connect(&terminals, forced_run_dir, id, err);
+}
+
+int kernel_connect(const char *forced_run_dir, const char *id, struct tl_err *err)
+{
+	return kind_connect(&kernels, forced_run_dir, id, err);
+}
+
+static size_t kind_each(const struct hold_kind *kind, const char *forced_run_dir,
+			void (*fn)(void *ctx, const char *id), void *ctx)
 {
 	struct rundir c[RUNDIR_COUNT];
-	size_t n = rundir_candidates(forced_run_dir, c), found = 0;
+	size_t n = rundir_candidates(forced_run_dir, c), found = 0, front = strlen(kind->prefix);
 
 	for (size_t i = 0; i < n; i++) {
 		DIR *d = rundir_is_ours(c[i].path) ? opendir(c[i].path) : NULL;
 		struct dirent *e;
-		while (d && found < TL_LIMIT_TERMS && (e = readdir(d))) {
+		while (d && found < kind->max && (e = readdir(d))) {
 			char id[64];
 			size_t len = strlen(e->d_name);
-			if (!str_starts(e->d_name, "hold-") || !str_ends(e->d_name, ".sock") ||
-			    len < 11 || len - 10 >= sizeof(id))
+			if (!str_starts(e->d_name, kind->prefix) || !str_ends(e->d_name, ".sock") ||
+			    len < front + 6 || len - front - 5 >= sizeof(id))
 				continue;
-			memcpy(id, e->d_name + 5, len - 10);
-			id[len - 10] = 0;
+			memcpy(id, e->d_name + front, len - front - 5);
+			id[len - front - 5] = 0;
 			found++;
 			if (fn)
 				fn(ctx, id);
@@ -109,6 +135,16 @@ size_t holds_each(const char *forced_run_dir, void (*fn)(void *ctx, const char *
 			closedir(d);
 	}
 	return found;
+}
+
+size_t holds_each(const char *forced_run_dir, void (*fn)(void *ctx, const char *id), void *ctx)
+{
+	return kind_each(&terminals, forced_run_dir, fn, ctx);
+}
+
+size_t kernels_each(const char *forced_run_dir, void (*fn)(void *ctx, const char *id), void *ctx)
+{
+	return kind_each(&kernels, forced_run_dir, fn, ctx);
 }
 
 /* ---- one question to one hold ---- */

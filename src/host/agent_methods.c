@@ -10,6 +10,7 @@
 #include "base/version.h"
 #include "host/agent_helper.h"
 #include "host/agent_holds.h"
+#include "host/agent_kernels.h"
 #include "host/agent_rpc.h"
 #include "host/browser.h"
 #include "host/facts.h"
@@ -305,6 +306,14 @@ static void stop_one(void *ctx, const char *id)
 		st->pending++;
 }
 
+static void stop_session(void *ctx, const char *id)
+{
+	struct stopping *st = ctx;
+
+	if (kernel_end(st->call->agent, id, stop_dropped, st) == 0)
+		st->pending++;
+}
+
 static void method_AGENT_STOP(struct rpc_call *c)
 {
 	struct stopping *st = calloc(1, sizeof(*st));
@@ -315,18 +324,18 @@ static void method_AGENT_STOP(struct rpc_call *c)
 	}
 	st->call = c;
 	st->pending = 1;
-	if (json_bool(c->msg.params, "terminals", false))
+	if (json_bool(c->msg.params, "terminals", false)) {
 		holds_each(c->agent->forced_run_dir, stop_one, st);
+		kernels_each(c->agent->forced_run_dir, stop_session, st);
+	}
 	stop_end(st);
 }
 
 /* ---- the table ---- */
 
-typedef void method_fn(struct rpc_call *c);
-
 static const struct {
 	const char *name;
-	method_fn *fn;
+	void (*fn)(struct rpc_call *c);
 } methods[] = {
 /* notifications of side HOST go to the client */
 #define ROW_HOST_REQUEST(sym, name) {name, method_##sym},
@@ -345,7 +354,8 @@ static const struct {
 /* Terminals outlive their client, a private server does not. */
 static bool for_single(const char *method)
 {
-	return !str_starts(method, "term/") && strcmp(method, "agent/stop") != 0;
+	return !str_starts(method, "term/") && !str_starts(method, "kernel/") &&
+	       strcmp(method, "agent/stop") != 0;
 }
 
 void method_call(struct rpc_call *c)

@@ -306,6 +306,24 @@ int relay_open_answering(struct agent_stream *s, const struct service *svc, yyjs
 	return rc;
 }
 
+int relay_open_kernel(struct agent_stream *s, const struct service *svc, yyjson_val *request,
+		      struct tl_err *err)
+{
+	const char *id = json_str(request, "id", NULL);
+	int fd;
+
+	(void)svc;
+	if (s->link->agent->on_single_over)
+		return err_set(err, TL_E_UNSUPPORTED,
+			       "cannot attach to a session: this server runs for one client only");
+	if (!id)
+		return err_set(err, TL_E_INVAL, "cannot attach to a session: \"id\" is missing");
+	fd = kernel_connect(s->link->agent->forced_run_dir, id, err);
+	if (fd < 0)
+		return fd;
+	return relay_new(s, fd, err) ? 0 : TL_E_NOMEM;
+}
+
 int relay_open_term(struct agent_stream *s, const struct service *svc, yyjson_val *request,
 		    struct tl_err *err)
 {

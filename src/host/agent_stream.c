@@ -34,6 +34,12 @@ static int open_TERM(struct agent_stream *s, const struct service *svc, yyjson_v
 	return relay_open_term(s, svc, r, err);
 }
 
+static int open_KERNEL(struct agent_stream *s, const struct service *svc, yyjson_val *r,
+		       struct tl_err *err)
+{
+	return relay_open_kernel(s, svc, r, err);
+}
+
 /* These faces get the opening line and answer it themselves. */
 static int open_EXEC(struct agent_stream *s, const struct service *svc, yyjson_val *r,
 		     struct tl_err *err)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "host/hold_front.h"
 #include "host/hold_state.h"
 
 #define KILL_MS       5000 /* from SIGHUP to SIGKILL */
@@ -19,7 +20,6 @@
 #define LINGER_ROUNDS 10   /* and may even go on writing */
 #define RETRY_MS      1000
 #define HOURLY_MS     3600000
-#define ANSWER_MS     5000
 
 bool hold_socket_path(char *out, size_t n, const char *run_dir, const char *id)
 {
@@ -414,69 +414,18 @@ static int hold_start(struct hold *h, struct tl_err *err)
 	return rc;
 }
 
-/* The specification: everything on descriptor 0 up to its end. */
-static int read_spec(struct buf *text, struct tl_err *err)
-{
-	for (;;) {
-		uint8_t *p = buf_reserve(text, 4096);
-		if (!p)
-			return err_set(err, TL_E_LIMIT, "create a terminal: more than %d bytes",
-				       TL_LIMIT_RPC_MESSAGE);
-		ssize_t n = read(0, p, 4096);
-		if (n == 0)
-			return 0;
-		if (n > 0)
-			buf_commit(text, (size_t)n);
-		else if (errno != EINTR)
-			return err_sys(err, errno, "create a terminal: read its specification");
-	}
-}
-
-/* {"error":{"name":…,"message":…}}: the bare sentence, since the agent adds the next step. */
-static int put_failure(struct buf *line, const struct tl_err *err)
-{
-	yyjson_mut_doc *d = yyjson_mut_doc_new(NULL);
-	if (!d)
-		return TL_E_NOMEM;
-	yyjson_mut_val *root = yyjson_mut_obj(d);
-	yyjson_mut_doc_set_root(d, root);
-	yyjson_mut_val *e = yyjson_mut_obj_add_obj(d, root, "error");
-	yyjson_mut_obj_add_str(d, e, "name", err_row(err->code)->name);
-	json_add_path(d, e, "message", err->text);
-	int rc = json_write(line, d);
-	yyjson_mut_doc_free(d);
-	return rc ? rc : buf_put_u8(line, '\n');
-}
-
 /* One line to whoever started us; false when nobody is there any more. */
 static bool answer(struct hold *h, const struct tl_err *err)
 {
-	struct buf line;
-	buf_init(&line, HOLD_FRAME_MAX);
-	int rc;
-	if (err->code) {
-		rc = put_failure(&line, err);
-	} else {
-		rc = buf_put_str(&line, "{\"ok\":");
-		rc = rc ? rc : hold_info(h, &line);
-		rc = rc ? rc : buf_put_str(&line, "}\n");
-	}
-	if (!rc)
-		rc = fd_write_all(1, buf_data(&line).p, line.len, ANSWER_MS);
-	buf_fini(&line);
-	return rc == 0;
-}
-
-/* Nothing of the starter's is kept: not its folder, not its descriptors. */
-static void let_go(void)
-{
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (chdir("/") != 0)
-		log_warn("cannot leave the folder of the agent");
-	for (int fd = 0; null >= 0 && fd < 3; fd++)
-		dup2(null, fd);
-	if (null > 2)
-		close(null);
+	struct buf info;
+	buf_init(&info, HOLD_FRAME_MAX);
+	struct tl_err why = *err;
+	int rc = why.code ? 0 : hold_info(h, &info);
+	if (rc)
+		err_set(&why, rc, "create a terminal");
+	bool ok = hold_front_answer(buf_data(&info), why.code ? &why : NULL);
+	buf_fini(&info);
+	return ok;
 }
 
 int hold_main(int argc, char **argv)
@@ -489,14 +438,14 @@ int hold_main(int argc, char **argv)
 	if (!h || loop_init(&h->loop) != 0)
 		return err_row(TL_E_NOMEM)->exit_status;
 	buf_init(&text, TL_LIMIT_RPC_MESSAGE);
-	int rc = read_spec(&text, &err);
+	int rc = hold_front_read(&text, "create a terminal", &err);
 	rc = rc ? rc : hold_plan_parse(&h->plan, buf_data(&text), &err);
 	buf_fini(&text);
 	rc = rc ? rc : hold_start(h, &err);
 	if (!answer(h, &err) && !rc)
 		hold_drop(h); /* nobody would ever know of it */
 	if (!rc) {
-		let_go();
+		hold_front_let_go();
 		loop_run(&h->loop);
 		unlink(h->path);
 		/* the loop's last turns bring nobody new */

@@ -22,6 +22,7 @@ struct hold_spawn {
 	struct buf out, in;
 	hold_spawn_done *on_done; /* NULL: over */
 	void *ctx;
+	const char *what;
 	int closing;
 };
 
@@ -59,7 +60,7 @@ static void spawn_end(struct hold_spawn *s, struct tl_bytes info, const struct t
 static void spawn_fail(struct hold_spawn *s, int code, const char *why)
 {
 	struct tl_err err = {0};
-	err_set(&err, code, "start a terminal: %s", why);
+	err_set(&err, code, "start %s: %s", s->what, why);
 	spawn_end(s, bytes_of(NULL, 0), &err);
 }
 
@@ -77,7 +78,7 @@ static void spawn_answered(struct hold_spawn *s, struct tl_bytes line)
 		const char *name = json_str(e, "name", "internal");
 		const struct tl_error_row *row = err_row_by_name(name, strlen(name));
 		err_set(&err, row ? row->code : TL_E_INTERNAL, "%s",
-			json_str(e, "message", "start a terminal"));
+			json_str(e, "message", s->what));
 		spawn_end(s, bytes_of(NULL, 0), &err);
 	} else {
 		spawn_fail(s, TL_E_INTERNAL, "its process answered nonsense");
@@ -154,7 +155,8 @@ static int spawn_text(struct buf *out, const struct hold_spawn_spec *spec)
 
 static int spawn_process(const struct hold_spawn_spec *spec, int fd, struct tl_err *err)
 {
-	char *argv[] = {(char *)(uintptr_t) "towline-host", (char *)(uintptr_t) "hold",
+	char *argv[] = {(char *)(uintptr_t) "towline-host",
+			(char *)(uintptr_t)(spec->face ? spec->face : "hold"),
 			(char *)(uintptr_t)spec->id, NULL};
 	struct child_spec child = {.file = spec->exe ? spec->exe : "/proc/self/exe",
 				   .argv = argv,
@@ -168,23 +170,24 @@ struct hold_spawn *hold_spawn(struct loop *l, const struct hold_spawn_spec *spec
 			      hold_spawn_done *on_done, void *ctx, struct tl_err *err)
 {
 	int pair[2] = {-1, -1};
+	const char *what = spec->what ? spec->what : "a terminal";
 	struct hold_spawn *s = calloc(1, sizeof(*s));
 	if (!s) {
-		err_set(err, TL_E_NOMEM, "start a terminal");
+		err_set(err, TL_E_NOMEM, "start %s", what);
 		return NULL;
 	}
 	buf_init(&s->out, TL_LIMIT_RPC_MESSAGE);
 	buf_init(&s->in, 2 * TL_LIMIT_TERM_FRAME);
 	int rc = spawn_text(&s->out, spec);
 	if (rc)
-		err_set(err, rc, "start a terminal: its parameters");
+		err_set(err, rc, "start %s: its parameters", what);
 	if (!rc && (rc = socket_pair(pair)) != 0)
-		err_set(err, rc, "start a terminal: make a socket pair");
+		err_set(err, rc, "start %s: make a socket pair", what);
 	if (!rc)
 		rc = spawn_process(spec, pair[1], err);
 	if (!rc && (rc = io_open(l, &s->io, pair[0], pair[0], on_spawn_readable, on_spawn_writable,
 				 s)) != 0)
-		err_set(err, rc, "start a terminal: watch its process");
+		err_set(err, rc, "start %s: watch its process", what);
 	if (pair[1] >= 0)
 		close(pair[1]);
 	if (rc) {
@@ -194,10 +197,11 @@ struct hold_spawn *hold_spawn(struct loop *l, const struct hold_spawn_spec *spec
 		free(s);
 		return NULL;
 	}
+	s->what = what;
 	s->on_done = on_done;
 	s->ctx = ctx;
 	timer_init(l, &s->deadline, on_spawn_deadline, s);
-	timer_start(&s->deadline, DEADLINE_MS);
+	timer_start(&s->deadline, spec->deadline_ms ? spec->deadline_ms : DEADLINE_MS);
 	io_want_write(&s->io, true);
 	return s;
 }

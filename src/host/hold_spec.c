@@ -3,7 +3,6 @@
 #include "host/hold_spec.h"
 
 #include <errno.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,69 +11,12 @@
 #include "base/limits.h"
 #include "base/version.h"
 #include "host/hold.h"
+#include "host/login_env.h"
 #include "loop/fsx.h"
 
-extern char **environ;
-
-#define COLS         80
-#define ROWS         24
-#define SIDE_MAX     5000 /* cells a side; ioctl would take 65535 */
-#define DEFAULT_PATH "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
-
-/* Belongs to the login the agent came with or to other terminals, not to this one. */
-static const char *const env_dropped[] = {"TERM",          "COLUMNS", "LINES",      "OLDPWD",
-					  "PWD",           "SHLVL",   "_",          "SSH_TTY",
-					  "SSH_AUTH_SOCK", "STY",     "TMUX",       "TMUX_PANE",
-					  "WINDOWID",      "DISPLAY", "XAUTHORITY", "MAIL"};
-
-/* ---- environment as a strv of NAME=value ---- */
-
-static bool env_is(const char *entry, const char *name)
-{
-	size_t n = strlen(name);
-	return !strncmp(entry, name, n) && entry[n] == '=';
-}
-
-static void env_unset(struct strv *env, const char *name)
-{
-	size_t to = 0;
-	for (size_t i = 0; i < env->n; i++) {
-		if (env_is(env->v[i], name))
-			free(env->v[i]);
-		else
-			env->v[to++] = env->v[i];
-	}
-	env->n = to;
-	if (env->v)
-		env->v[to] = NULL;
-}
-
-static int env_set(struct strv *env, const char *name, const char *value)
-{
-	env_unset(env, name);
-	return strv_addf(env, "%s=%s", name, value);
-}
-
-static const char *env_get(const struct strv *env, const char *name)
-{
-	for (size_t i = 0; i < env->n; i++)
-		if (env_is(env->v[i], name))
-			return env->v[i] + strlen(name) + 1;
-	return NULL;
-}
-
-static bool env_drops(const char *entry)
-{
-	const char *sock;
-	for (size_t i = 0; i < sizeof(env_dropped) / sizeof(env_dropped[0]); i++) {
-		if (!env_is(entry, env_dropped[i]))
-			continue;
-		/* a forwarded key agent is kept as long as its socket is there */
-		sock = strcmp(env_dropped[i], "SSH_AUTH_SOCK") ? NULL : strchr(entry, '=') + 1;
-		return !sock || access(sock, W_OK) != 0;
-	}
-	return false;
-}
+#define COLS     80
+#define ROWS     24
+#define SIDE_MAX 5000 /* cells a side; ioctl would take 65535 */
 
 /* ---- reading the parameters ---- */
 
@@ -120,57 +62,13 @@ static int plan_args(struct strv *argv, yyjson_val *args, struct tl_err *err)
 	return rc;
 }
 
-static int plan_env_override(struct strv *env, yyjson_val *over, struct tl_err *err)
-{
-	size_t i, n;
-	yyjson_val *k, *v;
-	int rc = 0;
-	if (over && !yyjson_is_null(over) && !yyjson_is_obj(over))
-		return err_set(err, TL_E_INVAL, "create a terminal: env must be an object");
-	yyjson_obj_foreach(over, i, n, k, v)
-	{
-		const char *name = yyjson_get_str(k);
-		bool text = yyjson_is_str(v) && strlen(yyjson_get_str(v)) == yyjson_get_len(v);
-		if (!name[0] || strchr(name, '=') || strlen(name) != yyjson_get_len(k) ||
-		    !(text || yyjson_is_null(v)))
-			return err_set(err, TL_E_INVAL,
-				       "create a terminal: env member %.60s must be a text or null",
-				       name);
-		if (text)
-			rc = rc ? rc : env_set(env, name, yyjson_get_str(v));
-		else
-			env_unset(env, name);
-	}
-	return rc;
-}
+/* ---- environment and program ---- */
 
-/* ---- who we are ---- */
-
-struct identity {
-	const char *user, *home, *shell;
-};
-
-/* What the login gave, else the password file, else what always exists. */
-static void identity_of(struct identity *who)
-{
-	const struct passwd *pw = getpwuid(getuid());
-	const char *user = getenv("USER"), *home = getenv("HOME"), *shell = getenv("SHELL");
-	who->user = user && *user ? user : pw ? pw->pw_name : "user";
-	who->home = home && *home == '/' ? home : pw && *pw->pw_dir == '/' ? pw->pw_dir : "/";
-	who->shell = shell && *shell == '/' ? shell : pw && *pw->pw_shell ? pw->pw_shell : "";
-	if (access(who->shell, X_OK) != 0)
-		who->shell = pw && *pw->pw_shell && access(pw->pw_shell, X_OK) == 0 ? pw->pw_shell
-										    : "/bin/sh";
-}
-
-static int plan_env(struct hold_plan *plan, const struct identity *who, const char *browser,
+static int plan_env(struct hold_plan *plan, const struct login *who, const char *browser,
 		    yyjson_val *over, struct tl_err *err)
 {
 	struct strv *env = &plan->env;
-	int rc = 0;
-	for (char **e = environ; *e && !rc; e++)
-		if (strchr(*e, '=') && !env_drops(*e))
-			rc = strv_add(env, *e);
+	int rc = login_env(env);
 	const struct {
 		const char *name, *value;
 	} set[] = {{"HOME", who->home},         {"USER", who->user},
@@ -186,16 +84,14 @@ static int plan_env(struct hold_plan *plan, const struct identity *who, const ch
 		rc = env_set(env, "BROWSER", browser);
 	if (!rc && browser)
 		rc = env_set(env, "R_BROWSER", browser);
-	if (!rc && !env_get(env, "PATH"))
-		rc = env_set(env, "PATH", DEFAULT_PATH);
 	if (!rc)
-		rc = plan_env_override(env, over, err);
+		rc = env_override(env, over, "create a terminal", err);
 	return rc == TL_E_NOMEM ? err_set(err, rc, "create a terminal") : rc;
 }
 
 /* The program: an explicit one with its arguments; the user's shell with -c; or, with neither, the
  * user's shell as a login shell, which is told so by the dash before its name. */
-static int plan_argv(struct hold_plan *plan, const struct identity *who, const char *shell,
+static int plan_argv(struct hold_plan *plan, const struct login *who, const char *shell,
 		     const char *command, yyjson_val *args, struct tl_err *err)
 {
 	const char *program = shell && *shell ? shell : who->shell;
@@ -256,7 +152,7 @@ static int plan_fill(struct hold_plan *plan, yyjson_val *root, struct tl_err *er
 {
 	yyjson_val *p = json_get(root, "params");
 	const char *id, *run, *name, *tag, *cwd, *shell, *command, *version, *browser;
-	struct identity who;
+	struct login who;
 	char path[TL_LIMIT_PATH];
 	int rc = plan_str(root, "id", &id, err);
 	rc = rc ? rc : plan_str(root, "runDir", &run, err);
@@ -281,7 +177,7 @@ static int plan_fill(struct hold_plan *plan, yyjson_val *root, struct tl_err *er
 	plan->tag = str_ndup(tag ? tag : "", tag ? strnlen(tag, TL_LIMIT_PATH) : 0);
 	if (!plan->id || !plan->run_dir || !plan->version || !plan->name || !plan->tag)
 		return err_set(err, TL_E_NOMEM, "create a terminal");
-	identity_of(&who);
+	login_of(&who);
 	rc = plan_cwd(plan, who.home, cwd);
 	if (rc)
 		return err_set(err, rc, "create a terminal");

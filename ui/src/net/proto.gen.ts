@@ -17,6 +17,15 @@ export type ForwardSource = 'user' | 'auto' | 'config' | 'default' | 'command'
 export interface ForwardInfo { id: string; host: string; kind: ForwardKind; localAddress: string; localPort: number; localPath?: string; targetHost: string; targetPort: number; targetPath?: string; proxy?: boolean; proxyUrl?: string; label?: string; source: ForwardSource; protocol?: 'http' | 'https'; process?: string; connections: number; bytesIn: number; bytesOut: number; state: 'listening' | 'waiting' | 'failed'; error?: { code: number; name: string; message: string } }
 /* localAddress: localhost (127.0.0.1 and ::1; the default), allInterfaces, or an address. elevate: the port may need more rights, which an error names */
 export interface ForwardSpec { host: string; kind?: ForwardKind; localAddress?: string; localPort?: number; localPath?: string; targetHost?: string; targetPort?: number; targetPath?: string; proxy?: boolean; label?: string; source?: ForwardSource; protocol?: 'http' | 'https'; process?: string; requireLocalPort?: boolean; elevate?: boolean }
+export type ShutdownTimeout = 'immediately' | 'when idle' | '4' | '8' | '12' | '24' | '168' | 'indefinitely'
+/* id: give it to kernel/create; source: where it was found; ready false: reason says why, install what to type on the host */
+export interface KernelSpec { id: string; displayName: string; language: string; source: 'kernelspec' | 'venv' | 'conda' | 'pyenv' | 'uv' | 'opt' | 'path'; path: string; version?: string; argv: string[]; interruptMode: 'signal' | 'message'; ready: boolean; reason?: string; install?: string; resources?: string; metadata?: object }
+export type KernelState = 'starting' | 'idle' | 'busy' | 'restarting' | 'dead'
+/* uuid: for Jupyter's clients; first, end: offsets of its log; silentMs: since the last heartbeat, while somebody watches; endsAtMs: when the shutdown timeout ends it if nothing happens */
+export interface KernelInfo { id: string; uuid: string; pid: number; holdPid: number; name: string; tag: string; notebook: string; kernel: string; displayName: string; language: string; state: KernelState; cwd: string; startedMs: number; activityMs: number; stateSinceMs: number; executions: number; restarts: number; queue: number; inputWanted: boolean; viewers: number; first: number; end: number; rssBytes: number; cpuMs: number; holdRssBytes: number; silentMs: number; shutdownTimeout: ShutdownTimeout; endsAtMs?: number; connectionFile: string; exit?: { kind: 'exit' | 'signal'; value: number } }
+export interface KernelExecution { msgId: string; session: string; code: string; sinceMs: number }
+/* true at the log's end; kernelInfo: content of kernel_info_reply; input: the input_request that waits for its one answer; cut: something did not fit */
+export interface KernelSnapshot { info: KernelInfo; kernelInfo: object | null; running: KernelExecution | null; queue: KernelExecution[]; input: { header: object; content: object } | null; comms: { comm_id: string; target_name: string; data: object; metadata: object }[]; output: string; cut?: boolean }
 
 export const VERSION = '0.1.0'
 
@@ -65,6 +74,10 @@ export const ERRORS = {
   stale_epoch: { number: 68, name: 'stale_epoch', retryable: false, http: 409, jsonrpc: -32068, what: 'a newer connection took over', todo: 'Nothing to do.' },
   unknown_link: { number: 69, name: 'unknown_link', retryable: false, http: 404, jsonrpc: -32069, what: 'the host does not know this link', todo: 'Nothing to do: a new link is made.' },
   no_terminal: { number: 70, name: 'no_terminal', retryable: false, http: 404, jsonrpc: -32070, what: 'no such terminal', todo: 'See `towline status` for the running ones.' },
+  no_kernel: { number: 71, name: 'no_kernel', retryable: false, http: 404, jsonrpc: -32071, what: 'no such session', todo: 'See `towline sessions HOST` for the running ones.' },
+  no_kernelspec: { number: 72, name: 'no_kernelspec', retryable: false, http: 404, jsonrpc: -32072, what: 'no such kernel is installed on the host', todo: 'See `towline sessions HOST --kernels` for what is there and how to install more.' },
+  kernel_failed: { number: 73, name: 'kernel_failed', retryable: false, http: 500, jsonrpc: -32073, what: 'the kernel did not start', todo: 'See its own output in the message.' },
+  code_error: { number: 74, name: 'code_error', retryable: false, http: 500, jsonrpc: -32074, what: 'the code ended with an error', todo: 'See the traceback.' },
   no_daemon: { number: 80, name: 'no_daemon', retryable: true, http: 503, jsonrpc: -32080, what: 'the local daemon does not run', todo: 'It starts by itself with any towline command; see `towline log`.' },
   port_taken: { number: 81, name: 'port_taken', retryable: false, http: 500, jsonrpc: -32081, what: 'the daemon\'s port is taken', todo: 'Stop the program that uses it, or choose another port with --port or TOWLINE_PORT.' },
   bad_token: { number: 82, name: 'bad_token', retryable: false, http: 401, jsonrpc: -32082, what: 'the window\'s token is not valid', todo: 'Open the window again with `towline open`.' },
@@ -139,6 +152,25 @@ export const LIMITS = {
   TERM_SILENT_MS: 2000, // ms: a viewer silent for so long no longer slows the program
   TERM_EXITED_KEEP_MS: 600000, // ms: how long an ended terminal waits for someone to read its end
   TERMS: 128, // terminals: terminals per user and host
+  KERNELS: 128, // sessions: kernels per user and host
+  KERNEL_LOG: 67108864, // bytes: log of one kernel, in a nameless file
+  KERNEL_LOG_MEMORY: 4194304, // bytes: the same where no file can be had
+  KERNEL_TAIL: 262144, // bytes: newest part of a kernel's log, in memory
+  KERNEL_MESSAGE: 33554432, // bytes: one Jupyter message, all its parts and buffers
+  KERNEL_PARTS: 4096, // parts: parts of one Jupyter message
+  KERNEL_OUTPUT: 1048576, // bytes: a kernel process's own output kept in the log between two executions
+  KERNEL_QUEUE: 1024, // requests: executions waiting in one kernel that are listed
+  KERNEL_COMMS: 1024, // comms: open comms of one kernel that a snapshot lists
+  KERNEL_SNAPSHOT: 4194304, // bytes: a snapshot; what is too long is cut
+  KERNEL_VIEWERS: 32, // viewers: viewers of one kernel
+  KERNEL_ANSWER_MS: 15000, // ms: kernel/create and kernel/restart answer with state starting when the kernel takes longer
+  KERNEL_STOP_MS: 5000, // ms: between asking a kernel to end and SIGTERM, and again to SIGKILL
+  KERNEL_HEARTBEAT_MS: 5000, // ms: between heartbeats while somebody watches
+  KERNEL_LEAVE_MS: 10000, // ms: after the last viewer left, or the last execution ended, before immediately and when idle end a session
+  KERNEL_LOST_MS: 300000, // ms: a viewer that vanished without leaving counts as watching for so long
+  KERNEL_PROBE_MS: 3000, // ms: for one interpreter to say what it is
+  KERNEL_SEARCH_MS: 12000, // ms: for the whole search of kernels
+  KERNEL_SPECS: 512, // kernels: kernels and interpreters listed
   WATCHES: 65536, // folders: inotify watches per watch stream before it falls back to polling
   WATCH_POLL_MS: 2000, // ms: interval of polling
   WATCH_BATCH_MS: 30, // ms: changes collected before they are reported
@@ -176,6 +208,7 @@ export const STREAMS = {
   'tcpip-forward': { class: 'control', nature: 'relay' }, // a listener on the host: one JSON line for each connection (RFC 4254 section 7.1)
   'forwarded-tcpip': { class: 'normal', nature: 'relay' }, // bytes of one connection that such a listener accepted
   'ports': { class: 'normal', nature: 'relay' }, // JSON-RPC 2.0: what listens on the host, methods of side PORTS
+  'kernel': { class: 'key', nature: 'log' }, // kernel frames: a viewer of one Python, R or other session, from a cursor
 } as const
 export type StreamName = keyof typeof STREAMS
 export type StreamClass = 'control' | 'key' | 'normal' | 'bulk'
@@ -229,6 +262,30 @@ export const HOLD_SIZE: Readonly<Record<number, number>> = {
   71: 8, // INPUT_ACKED
 }
 
+/* frames of a kernel's stream: proto/frames.def */
+export const KERNEL = {
+  ATTACH: 1, // from u64 (all ones: live end minus tail u32), tail u32, window u32 (0: no credit asked)
+  SEND: 2, // bytes of records for the kernel, cut anywhere
+  ACKED: 3, // offset up to which the viewer has consumed
+  CALL: 4, // JSON: method (info, interrupt, restart, shutdown, configure) and its parameters
+  LEAVE: 5, // the user closes the session's window: this viewer will not come back by itself
+  ATTACHED: 65, // first u64, from u64, end u64, flags u32 (1: gap), 0 u32
+  SNAPSHOT: 66, // after ATTACHED: a piece of KernelSnapshot as JSON; an empty one ends it
+  DATA: 67, // bytes of the log, in order, from the attached offset on: records, cut anywhere
+  GAP: 68, // the next DATA starts at this offset; what was before it, also a record begun, is gone
+  EXIT: 69, // after the last DATA: the session is over; kind u32 (0 exit status, 1 signal), value u32
+  ANSWER: 70, // a piece of the answer to CALL ({"ok":…} or {"error":{name, message}}); an empty one ends it
+} as const
+/* payload length of a frame type where it is fixed; others are free */
+export const KERNEL_SIZE: Readonly<Record<number, number>> = {
+  1: 16, // ATTACH
+  3: 8, // ACKED
+  5: 0, // LEAVE
+  65: 32, // ATTACHED
+  68: 8, // GAP
+  69: 8, // EXIT
+}
+
 /* JSON-RPC methods by name: proto/methods.def. Notifications have the result void. */
 export interface Methods {
   /* host, request: facts about host, user and agent */
@@ -241,7 +298,23 @@ export interface Methods {
   'term/list': { side: 'HOST'; kind: 'REQUEST'; params: { tag?: string }; result: { terminals: TermInfo[] } }
   /* host, request: ends a terminal and its programs */
   'term/kill': { side: 'HOST'; kind: 'REQUEST'; params: { id: string }; result: {} }
-  /* host, request: ends the agent; with terminals: true also every hold */
+  /* host, request: kernels and interpreters found on this host, and in the environments of the project in cwd; those that cannot start yet say why and how to change that; complete false: the search ran out of time */
+  'kernel/specs': { side: 'HOST'; kind: 'REQUEST'; params: { cwd?: string }; result: { specs: KernelSpec[], default?: string, complete: boolean } }
+  /* host, request: every session of this user on this host */
+  'kernel/list': { side: 'HOST'; kind: 'REQUEST'; params: { tag?: string }; result: { kernels: KernelInfo[] } }
+  /* host, request: starts a kernel in a hold of its own and waits until it answers, at most KERNEL_ANSWER_MS; kernel: id of a KernelSpec or the path of an interpreter */
+  'kernel/create': { side: 'HOST'; kind: 'REQUEST'; params: { kernel: string, cwd?: string, env?: Record<string, string | null>, name?: string, tag?: string, notebook?: string, shutdownTimeout?: ShutdownTimeout, transport?: 'ipc' | 'tcp' }; result: KernelInfo }
+  /* host, request: what one session is and does now */
+  'kernel/info': { side: 'HOST'; kind: 'REQUEST'; params: { id: string }; result: KernelSnapshot }
+  /* host, request: interrupts what it runs, by signal or message as the kernel wants it */
+  'kernel/interrupt': { side: 'HOST'; kind: 'REQUEST'; params: { id: string }; result: {} }
+  /* host, request: ends the process and starts it anew in the same session; log and offsets go on */
+  'kernel/restart': { side: 'HOST'; kind: 'REQUEST'; params: { id: string }; result: KernelInfo }
+  /* host, request: ends the session and its process, and forgets its log */
+  'kernel/shutdown': { side: 'HOST'; kind: 'REQUEST'; params: { id: string }; result: {} }
+  /* host, request: changes what was given at its start */
+  'kernel/configure': { side: 'HOST'; kind: 'REQUEST'; params: { id: string, name?: string, tag?: string, notebook?: string, shutdownTimeout?: ShutdownTimeout }; result: KernelInfo }
+  /* host, request: ends the agent; with terminals: true also every hold, sessions included */
   'agent/stop': { side: 'HOST'; kind: 'REQUEST'; params: { terminals?: boolean }; result: {} }
   /* host, request: what listens on the host now; the stream `ports` tells changes */
   'ports/list': { side: 'HOST'; kind: 'REQUEST'; params: {}; result: { ports: PortInfo[], mode: 'netlink' | 'proc' } }
@@ -319,6 +392,14 @@ export const METHODS = {
   TERM_CREATE: 'term/create',
   TERM_LIST: 'term/list',
   TERM_KILL: 'term/kill',
+  KERNEL_SPECS: 'kernel/specs',
+  KERNEL_LIST: 'kernel/list',
+  KERNEL_CREATE: 'kernel/create',
+  KERNEL_INFO: 'kernel/info',
+  KERNEL_INTERRUPT: 'kernel/interrupt',
+  KERNEL_RESTART: 'kernel/restart',
+  KERNEL_SHUTDOWN: 'kernel/shutdown',
+  KERNEL_CONFIGURE: 'kernel/configure',
   AGENT_STOP: 'agent/stop',
   PORTS_LIST: 'ports/list',
   HOST_OPEN_URL: 'host/openUrl',
