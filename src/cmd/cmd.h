@@ -64,6 +64,8 @@ CMD_DECLARE(unforward);
 CMD_DECLARE(socks);
 CMD_DECLARE(info);
 CMD_DECLARE(key);
+CMD_DECLARE(sessions);
+CMD_DECLARE(run_code);
 
 /* The table, ended by a NULL name. */
 const struct cmd *cmd_table(void);

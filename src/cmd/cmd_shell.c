@@ -112,16 +112,6 @@ static int shell_options(const struct cmd_globals *g, int *argc, char **argv,
 
 /* ---- calls ---- */
 
-static int host_call(struct api_client *c, const char *host, const char *method,
-		     yyjson_mut_doc *params, struct jsonrpc_msg *ret, struct tl_err *err)
-{
-	yyjson_mut_doc *d = cmd_params("host", host, "method", method, NULL);
-	yyjson_mut_val *p = yyjson_mut_val_mut_copy(d, yyjson_mut_doc_get_root(params));
-	yyjson_mut_obj_add_val(d, yyjson_mut_doc_get_root(d), "params", p);
-	yyjson_mut_doc_free(params);
-	return api_client_call(c, "host/call", d, ret, err);
-}
-
 /* The user's own terminal is what the program there will talk to. */
 static void add_env(yyjson_mut_doc *d, yyjson_mut_val *o)
 {
@@ -154,7 +144,7 @@ static int create(struct shell_view *v, const struct shell_options *o, const cha
 	yyjson_mut_obj_add_uint(d, obj, "cols", size.cols);
 	yyjson_mut_obj_add_uint(d, obj, "rows", size.rows);
 	add_env(d, obj);
-	return host_call(v->client, v->host, "term/create", d, ret, err);
+	return cmd_host_call(v->client, v->host, "term/create", d, ret, err);
 }
 
 static void print_list(yyjson_val *list)
@@ -182,7 +172,7 @@ static void print_list(yyjson_val *list)
 static int list(struct shell_view *v, const struct cmd_globals *g, struct tl_err *err)
 {
 	struct jsonrpc_msg m = {0};
-	int rc = host_call(v->client, v->host, "term/list", cmd_params(NULL), &m, err);
+	int rc = cmd_host_call(v->client, v->host, "term/list", cmd_params(NULL), &m, err);
 	if (!rc && g->json)
 		cmd_print_json(m.result);
 	else if (!rc)

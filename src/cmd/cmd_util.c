@@ -278,3 +278,13 @@ int cmd_reach(struct cmd_ui *ui, const char *host, struct api_client **ret_clien
 	*ret_client = c;
 	return 0;
 }
+
+int cmd_host_call(struct api_client *c, const char *host, const char *method,
+		  yyjson_mut_doc *params, struct jsonrpc_msg *ret, struct tl_err *err)
+{
+	yyjson_mut_doc *d = cmd_params("host", host, "method", method, NULL);
+	yyjson_mut_val *p = yyjson_mut_val_mut_copy(d, yyjson_mut_doc_get_root(params));
+	yyjson_mut_obj_add_val(d, yyjson_mut_doc_get_root(d), "params", p);
+	yyjson_mut_doc_free(params);
+	return api_client_call(c, "host/call", d, ret, err);
+}

@@ -63,5 +63,8 @@ void cmd_ui_clear(struct cmd_ui *ui);
  * (malloc'ed). Every command that needs a host begins with this. 0 or TL_E_*. */
 int cmd_reach(struct cmd_ui *ui, const char *host, struct api_client **ret_client, char **ret_host,
 	      struct tl_err *err);
+/* Calls a method of side HOST on a connected host. params: consumed. As api_client_call. */
+int cmd_host_call(struct api_client *c, const char *host, const char *method,
+		  yyjson_mut_doc *params, struct jsonrpc_msg *ret, struct tl_err *err);
 
 #endif

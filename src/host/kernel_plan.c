@@ -74,9 +74,7 @@ static int plan_spec_env(struct kernel_plan *plan)
 static int plan_env(struct kernel_plan *plan, yyjson_val *over, const struct login *who,
 		    struct tl_err *err)
 {
-	char parent[32];
 	int rc = login_env(&plan->env);
-	snprintf(parent, sizeof(parent), "%ld", (long)getpid());
 	const struct {
 		const char *name, *value;
 	} set[] = {{"HOME", who->home},
@@ -85,7 +83,6 @@ static int plan_env(struct kernel_plan *plan, yyjson_val *over, const struct log
 		   {"SHELL", who->shell},
 		   {"PWD", plan->cwd},
 		   {"TOWLINE_KERNEL", plan->id},
-		   {"JPY_PARENT_PID", parent}, /* ipykernel then ends when we are gone */
 		   {"JPY_SESSION_NAME", plan->notebook}};
 	for (size_t i = 0; i < sizeof(set) / sizeof(set[0]) && !rc; i++)
 		if (*set[i].value)

@@ -188,6 +188,7 @@ static int spawn(struct kernel *k, struct tl_err *err)
 				  .cwd = k->plan.cwd,
 				  .fd = {-1, -1, -1},
 				  .new_session = true,
+				  .end_signal = SIGTERM, /* nobody could reach it any more */
 				  .ctty = -1};
 	int rc = 0;
 	for (int i = 0; i < 2 && !rc; i++)

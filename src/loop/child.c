@@ -259,6 +259,8 @@ static void exec_child(const struct child_spec *s, const int *fds, int n, int re
 		setsid();
 	else if (s->new_group)
 		setpgid(0, 0);
+	if (s->end_signal)
+		prctl(PR_SET_PDEATHSIG, s->end_signal);
 	if (place_fds(fds, n, &report) != 0)
 		goto fail;
 	if (s->ctty >= 0 && ioctl(0, TIOCSCTTY, 0) != 0)

@@ -20,6 +20,7 @@ struct child_spec {
 	bool new_group;   /* own process group in our session */
 	int ctty;         /* >= 0: pty slave that becomes controlling terminal and 0, 1, 2 (implies
 			     new_session) */
+	int end_signal;   /* what it gets when we end, whatever ends us; 0: nothing */
 	bool default_signals; /* always: signal mask and handlers are reset; kept for documentation
 			       */
 };
