@@ -100,10 +100,14 @@ static void specs_in(struct kernel_finds *f, const char *dir, bool by_path)
 		    kernelspec_load(path, by_path ? path : names.v[i], &k, NULL) == 0) {
 			/* an earlier folder's kernel of the same name hides this one; an
 			 * environment's own Python is listed as itself */
-			if ((by_path && strcmp(k.language, "python") == 0) || !first_time(f, key))
+			if ((by_path && strcmp(k.language, "python") == 0) || !first_time(f, key)) {
 				kernelspec_fini(&k);
-			else
+			} else {
+				/* its interpreter needs no line of its own */
+				if (!k.reason && k.path)
+					is_new(f, k.path);
 				add(f, &k);
+			}
 		}
 		free(path);
 		free(key);

@@ -49,7 +49,7 @@ _towline_target() {
 }
 
 _towline() {
-	local commands='open shell ls cat get put upload download rm exec tunnel ports forward unforward socks info key connect status close stop log version help'
+	local commands='open shell ls cat get put upload download rm exec sessions run-code tunnel ports forward unforward socks info key connect status close stop log version help'
 	local cur prev words=() cword i command= _towline_config= whole
 	cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	# the word as typed: HOST : PATH are three words for bash where : breaks words
@@ -70,7 +70,7 @@ _towline() {
 		compopt -o filenames
 		return
 		;;
-	-o | -p | -n | --attach | --name | --label) return ;;
+	-o | -p | -n | --attach | --name | --label | --kernel | --end | --interrupt | --restart) return ;;
 	esac
 	if [[ $cur == -* ]]; then
 		local own=
@@ -82,6 +82,8 @@ _towline() {
 		rm) own='-r -f --recursive --force' ;;
 		upload | download) own='-t -L -n --times --follow --no-overwrite --resume --verify' ;;
 		exec) own='-c -e -t -n --script --cwd --tty --no-stdin --timeout --capture' ;;
+		sessions) own='--kernels --end --interrupt --restart' ;;
+		run-code) own='-c --kernel --keep --name' ;;
 		tunnel) own='-R --reverse --socks --once' ;;
 		ports) own='--watch' ;;
 		forward) own='-R --reverse --lend-internet --label' ;;
@@ -95,7 +97,7 @@ _towline() {
 	case $command in
 	'') COMPREPLY=($(compgen -W "$commands" -- "$cur")) ;;
 	help) COMPREPLY=($(compgen -W "$commands" -- "$cur")) ;;
-	connect | close | status | log | exec | tunnel | ports | forward | unforward | socks | info) COMPREPLY=($(compgen -W "$(_towline_hosts)" -- "$cur")) ;;
+	connect | close | status | log | exec | sessions | tunnel | ports | forward | unforward | socks | info) COMPREPLY=($(compgen -W "$(_towline_hosts)" -- "$cur")) ;;
 	key)
 		case $prev in
 		key) COMPREPLY=($(compgen -W 'list new add copy' -- "$cur")) ;;
@@ -104,6 +106,11 @@ _towline() {
 		esac
 		;;
 	upload | download) COMPREPLY=($(compgen -W "$(_towline_hosts)" -- "$cur") $(compgen -f -- "$cur")) compopt -o filenames ;;
+	run-code)
+		_towline_target "$whole"
+		[[ $whole == *:* ]] || COMPREPLY+=($(compgen -f -- "$cur"))
+		compopt -o filenames
+		;;
 	open | shell | ls) _towline_target "$whole" ;;
 	cat | rm) _towline_target "$whole" path ;;
 	get | put)

@@ -76,7 +76,7 @@ function __towline_target
 	end
 end
 
-set -l commands open shell ls cat get put upload download rm exec tunnel ports forward unforward socks info key connect status close stop log version help
+set -l commands open shell ls cat get put upload download rm exec sessions run-code tunnel ports forward unforward socks info key connect status close stop log version help
 complete -c towline -f
 complete -c towline -s F -r -F -d 'ssh configuration'
 complete -c towline -s i -r -F -d 'private key'
@@ -97,6 +97,8 @@ complete -c towline -n __towline_needs_command -a rm -d 'remove files of a host'
 complete -c towline -n __towline_needs_command -a upload -d 'copy files and folders to a host'
 complete -c towline -n __towline_needs_command -a download -d 'copy files and folders from a host'
 complete -c towline -n __towline_needs_command -a exec -d 'run a program or script on a host'
+complete -c towline -n __towline_needs_command -a sessions -d 'Python and R sessions of a host'
+complete -c towline -n __towline_needs_command -a run-code -d 'run code in a Python or R session'
 complete -c towline -n __towline_needs_command -a tunnel -d 'carry connections through a host'
 complete -c towline -n __towline_needs_command -a ports -d 'what listens on a host, and what is forwarded'
 complete -c towline -n __towline_needs_command -a forward -d 'make a port or socket of a host reachable here'
@@ -140,6 +142,15 @@ complete -c towline -n '__towline_is exec' -s t -l tty -d 'with a terminal'
 complete -c towline -n '__towline_is exec' -s n -l no-stdin -d 'without input'
 complete -c towline -n '__towline_is exec' -l timeout -x -d 'end it after seconds'
 complete -c towline -n '__towline_is exec' -l capture -d 'print at the end'
+complete -c towline -n '__towline_is sessions' -l kernels -d 'what could be started'
+complete -c towline -n '__towline_is sessions' -l end -x -d 'end one'
+complete -c towline -n '__towline_is sessions' -l interrupt -x -d 'interrupt one'
+complete -c towline -n '__towline_is sessions' -l restart -x -d 'restart one'
+complete -c towline -n '__towline_is run-code' -s c -x -d 'code'
+complete -c towline -n '__towline_is run-code' -l kernel -x -d 'session or kernel'
+complete -c towline -n '__towline_is run-code' -l keep -d 'the session goes on'
+complete -c towline -n '__towline_is run-code' -l name -x -d 'name of the session'
+complete -c towline -n '__towline_is run-code' -F -a '(__towline_target)'
 complete -c towline -n '__towline_is tunnel' -s R -l reverse -d 'listen on the host'
 complete -c towline -n '__towline_is tunnel' -l socks -x -d 'SOCKS 5 proxy'
 complete -c towline -n '__towline_is tunnel' -l once -d 'only one connection'
@@ -152,7 +163,7 @@ complete -c towline -n '__towline_is key' -a 'list new add copy'
 complete -c towline -n '__towline_is key' -s t -l type -x -a 'ed25519 rsa ecdsa ed25519-sk ecdsa-sk' -d type
 complete -c towline -n '__towline_is key' -s C -l comment -x -d comment
 complete -c towline -n '__towline_is key' -l no-passphrase -d none
-complete -c towline -n '__towline_is connect close status log exec tunnel ports forward unforward socks info key' -a '(__towline_hosts)'
+complete -c towline -n '__towline_is connect close status log exec sessions tunnel ports forward unforward socks info key' -a '(__towline_hosts)'
 complete -c towline -n '__towline_is open shell ls' -a '(__towline_target)'
 complete -c towline -n '__towline_is cat rm get put' -a '(__towline_target path)'
 complete -c towline -n '__towline_is get put' -F
