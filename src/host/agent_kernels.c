@@ -286,10 +286,10 @@ static void specs_found(void *ctx, int rc, struct tl_bytes out)
 
 void method_KERNEL_SPECS(struct rpc_call *c)
 {
-	const char *cwd = json_str(c->msg.params, "cwd", "");
+	const char *const words[] = {"kernels", json_str(c->msg.params, "cwd", ""), NULL};
 	struct tl_err err = {0};
 
-	if (helper_run(c->agent, "kernels", cwd, SPECS_MS, specs_found, c, &err) != 0)
+	if (helper_run(c->agent, words, SPECS_MS, specs_found, c, &err) != 0)
 		rpc_fail(c, &err);
 }
 

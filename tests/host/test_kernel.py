@@ -272,7 +272,8 @@ class Survives(Case):
         v = self.view(info)
         v.run("pass")
         cursor = v.resume_at()
-        n = v.execute("for i in range(90): print(str(i % 10) * 1_000_000)")
+        n = v.execute("for i in range(90): print(str(i % 10) * 1_000_000, flush=True)")
+        v.call("info")  # the code is on its way
         v.s.abort()
 
         def done():
