@@ -73,13 +73,15 @@ static uint64_t ports_look(struct ports *o, uint64_t now_ms)
 	/* armed before the question, so nothing slips in between */
 	wake_arm(o);
 	o->moved = false;
+	if (o->dirs_deaf && o->looked && tree_find_holds(o, now_ms))
+		o->holds_moved = o->holds_new = true;
 	quiet = o->looked && !o->holds_moved && tree_quiet(o) && !o->young;
 	if (!quiet && look(o, now_ms) != 0)
 		o->ended = true;
 	/* processes that are new in the tree may have terminals that are */
 	if (!quiet)
 		wake_arm(o);
-	if (quiet && !o->deaf && tree_idle(o, now_ms))
+	if (quiet && !o->deaf && !o->dirs_deaf && tree_idle(o, now_ms))
 		return UINT64_MAX;
 	o->rest_ms = (clock_mono_ms() - now_ms) * LOAD;
 	return now_ms + at_least(TL_LIMIT_PORTS_LOOK_MS, o->rest_ms);

@@ -309,7 +309,8 @@ int look(struct ports *o, uint64_t now_ms)
 
 	if (o->holds_moved || !o->looked) {
 		o->holds_moved = false;
-		holds_changed = tree_find_holds(o, now_ms);
+		holds_changed = tree_find_holds(o, now_ms) || o->holds_new;
+		o->holds_new = false;
 	}
 	rc = walk(o, &ask);
 	if (rc == 0 && !ask && !holds_changed && now_ms < o->others_look_ms)

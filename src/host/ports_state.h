@@ -76,7 +76,9 @@ struct ports {
 	/* ports_wake.c */
 	int inotify;      /* -1: none; then there is always a timer */
 	int dir_wd[2];    /* of the run folders */
-	bool deaf;        /* something could not be watched */
+	bool deaf;        /* a terminal could not be watched */
+	bool dirs_deaf;   /* nor a run folder: terminals are looked for in every look */
+	bool holds_new;   /* and one was found */
 	bool holds_moved; /* terminals came or went */
 	bool moved;       /* a terminal did something */
 	struct ports_tty *ttys;

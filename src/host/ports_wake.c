@@ -19,12 +19,17 @@ void wake_open(struct ports *o)
 	size_t n = rundir_candidates(o->forced_run_dir, dirs);
 
 	o->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	o->deaf = o->inotify < 0;
+	o->deaf = o->dirs_deaf = o->inotify < 0;
 	for (size_t i = 0; i < n && o->inotify >= 0; i++)
 		if (rundir_is_ours(dirs[i].path) &&
 		    inotify_add_watch(o->inotify, dirs[i].path,
 				      IN_CREATE | IN_DELETE | IN_MOVE | IN_ONLYDIR) < 0)
-			o->deaf = true;
+			o->dirs_deaf = true;
+	if (o->dirs_deaf && !o->reason[0]) {
+		snprintf(o->reason, sizeof(o->reason),
+			 "inotify is not available: looked every %d ms", TL_LIMIT_PORTS_LOOK_MS);
+		o->state_wanted = true;
+	}
 	o->moved = o->holds_moved = true;
 }
 

@@ -351,6 +351,23 @@ class Quiet(Base):
         p.until("all of 900", lambda: want <= {x["port"] for x in p.ports})
 
 
+class WithoutInotify(Base):
+    def test_terminals_are_found_where_all_instances_are_used_up(self):
+        """A busy machine has no inotify instance left: nothing told of new terminals."""
+        limited = ["unshare", "-U", "-r", "sh", "-c",
+                   'echo 0 >/proc/sys/user/max_inotify_instances && exec "$@"', "sh"]
+        if subprocess.run([*limited, "true"], stderr=subprocess.DEVNULL).returncode:
+            self.skipTest("no user namespaces with limits here")
+        p = Ports(self.hold.dir, prefix=limited)
+        self.addCleanup(p.close)
+        p.start()
+        self.assertEqual(p.states[0]["reason"], "inotify is not available: looked every 400 ms")
+        h = self.new_hold()
+        os.symlink(h.path, os.path.join(self.hold.dir, "hold-later.sock"))
+        port, = self.listen(h.view(), "tcp", "127.0.0.1", "1")
+        self.assertEqual(p.until_owned(port)["term"], "later")
+
+
 class Protocol(Base):
     def test_requests_are_refused_and_nonsense_ends_the_stream(self):
         p = self.ports()
