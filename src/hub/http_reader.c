@@ -27,7 +27,7 @@ static struct http_reader *of(struct http_parser *p)
 
 static int take(struct http_reader *r, struct buf *b, const char *at, size_t n)
 {
-	if (memchr(at, 0, n) || buf_put(b, at, n) != 0)
+	if (!r->over && (memchr(at, 0, n) || buf_put(b, at, n) != 0))
 		r->over = TL_E_LIMIT;
 	return r->over ? -1 : 0;
 }
@@ -52,6 +52,9 @@ static int on_field(struct http_parser *p, const char *at, size_t n)
 	if (r->in_value && buf_put_u8(&r->fields, 0) != 0)
 		r->over = TL_E_LIMIT;
 	r->in_value = false;
+	/* Debian builds http_parser without its strict mode, which is what looks at this */
+	if (memchr(at, ' ', n))
+		r->over = TL_E_PROTO;
 	return take(r, &r->fields, at, n);
 }
 
@@ -137,7 +140,9 @@ enum http_state http_reader_state(const struct http_reader *r)
 static long broken(struct http_reader *r, struct tl_err *err)
 {
 	if (r->over)
-		return err_set(err, r->over, "the head of an HTTP message is too large");
+		return err_set(err, r->over,
+			       r->over == TL_E_PROTO ? "not HTTP: a space in the name of a header"
+						     : "the head of an HTTP message is too large");
 	return err_set(err, TL_E_PROTO, "not HTTP: %s",
 		       http_errno_description(HTTP_PARSER_ERRNO(&r->parser)));
 }
