@@ -1,6 +1,6 @@
 /* lane.h - the face `lane`: a piece of one large file over a channel of ssh of its own, without
  * link and streams. Its standard input or output is the bytes and nothing else; how it ended is
- * told on standard error (docs/protocol.md 10). */
+ * told on standard error (docs/protocol.md 12). */
 #ifndef TL_HOST_LANE_H
 #define TL_HOST_LANE_H
 
