@@ -30,7 +30,7 @@ class Lanes(unittest.TestCase):
 
     def copy(self, *args, check=True):
         """The channels that were used, 0 for none, and the result."""
-        r = self.local.towline(*args, check=check)
+        r = self.local.towline(*args, check=check, errors="replace")
         found = re.search(r"copy: .* over (\d) channel", r.stderr)
         return int(found[1]) if found else 0, r
 

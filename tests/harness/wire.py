@@ -1,10 +1,13 @@
 """A TCP wire between client and server that a test can cut, stall, throttle and heal."""
+import queue
 import socket
 import threading
+import time
 
 from .proc import Fixture, on_exit  # noqa: F401  (on_exit: fixtures stop at exit)
 
 CHUNK = 65536
+LATE = 1024  # chunks on a slow way
 
 
 class Wire(Fixture):
@@ -57,24 +60,52 @@ class Wire(Fixture):
             threading.Thread(target=self._pass, args=(pair, 1), daemon=True).start()
 
     def _pass(self, pair, way):
-        src, dst = pair[way], pair[1 - way]
+        src, dst, late = pair[way], pair[1 - way], None
         try:
             while True:
                 data = src.recv(CHUNK)
-                if not data:
+                if not late and self.delay:
+                    # each byte is late by itself: the next ones do not wait for it
+                    late = queue.Queue(LATE)
+                    threading.Thread(target=self._late, args=(pair, way, late), daemon=True).start()
+                if not data and not late:
                     dst.shutdown(socket.SHUT_WR)
                     return
                 self._flow.wait()
                 if self.rate:
                     self._gone.wait(len(data) / self.rate)
-                if self.delay:
-                    self._gone.wait(self.delay)
                 if pair not in self._open:
                     return
-                dst.sendall(data)
-                self.passed[way] += len(data)
+                if late:
+                    late.put((time.monotonic() + self.delay, data))
+                else:
+                    dst.sendall(data)
+                    self.passed[way] += len(data)
+                if not data:
+                    return
         except OSError:
             self._close(pair)
+        finally:
+            if late:
+                late.put((0, None))
+
+    def _late(self, pair, way, late):
+        dst, lost = pair[1 - way], False
+        while True:
+            when, data = late.get()
+            if data is None:
+                return
+            try:
+                if not lost:
+                    self._gone.wait(max(0.0, when - time.monotonic()))
+                    self._flow.wait()
+                    if not data:
+                        dst.shutdown(socket.SHUT_WR)
+                    dst.sendall(data)
+                    self.passed[way] += len(data)
+            except OSError:
+                lost = True
+                self._close(pair)
 
     def _close(self, pair):
         with self._lock:
