@@ -2,8 +2,10 @@
 """bench_copy.py - copies: ours, scp, rsync and tar through ssh in one run, with the ratios.
 
 Starts a private sshd and copies 10,000 files of 4 KiB (100 folders) and one file of 1 GiB, up and down, with a delay of 0 and (--delay) 50 ms.
-One row a figure: median seconds of each, and ours divided by the peer's (below 1: we are faster). Every round begins with an empty place.
+One row a figure: median seconds of each, and both of ours divided by the peer's (below 1: we are faster). Every round begins with an empty place.
 Ours goes through the daemon's connection (`towline upload`, connected before) and, as `direct`, with a login of its own, like the peers.
+Below each row the goals, met or not: small files ahead of tar and rsync; a large file at most 1.1 times `ssh cat` without delay, four times as fast as scp with it.
+A busy machine moves every figure: read the ratios, of several rounds.
 Options: --quick (2,000 files, 64 MiB, 1 round), --rounds N, --delay, --only-delay, --json FILE.
 """
 import argparse
@@ -117,6 +119,21 @@ def commands(host, local, direction, what, src, dst, slow):
     return out
 
 
+def goals(what, delay, row):
+    """[(sentence, met)]: what the figures must show."""
+    out = []
+    for ours in ("direct", "towline"):
+        if what == "small":
+            for peer in ("tar|ssh", "rsync"):
+                if peer in row:
+                    out.append((f"{ours} / {peer} {row[ours] / row[peer]:.2f} < 1", row[ours] < row[peer]))
+        elif delay:
+            out.append((f"scp / {ours} {row['scp'] / row[ours]:.1f} >= 4", row["scp"] >= 4 * row[ours]))
+        else:
+            out.append((f"{ours} / ssh cat {row[ours] / row['ssh cat']:.2f} <= 1.1", row[ours] <= 1.1 * row["ssh cat"]))
+    return out
+
+
 def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--quick", action="store_true")
@@ -159,7 +176,9 @@ def main():
                     row = {n: statistics.median(t) for n, t in times.items()}
                     rows[f"{what} {direction} {delay} ms"] = row
                     print(f"{what:6}{direction:5}{delay:3} ms  " + "  ".join(
-                        f"{n} {t:.2f} s" + (f" (x{row['towline'] / t:.2f})" if n != "towline" else "") for n, t in row.items()), flush=True)
+                        f"{n} {t:.2f} s" + (f" (x{row['towline'] / t:.2f}, x{row['direct'] / t:.2f})" if n not in ("towline", "direct") else "")
+                        for n, t in row.items()), flush=True)
+                    print("                " + "; ".join(f"{text}: {'met' if met else 'NOT MET'}" for text, met in goals(what, delay, row)), flush=True)
     if a.json:
         with open(a.json, "w") as f:
             json.dump(rows, f, indent=1)
