@@ -170,6 +170,8 @@ void stream_refuse(struct agent_stream *s, const struct tl_err *err);
 /* agent_relay.c: services that are a descriptor */
 int relay_open_child(struct agent_stream *s, const struct service *svc, yyjson_val *request,
 		     struct tl_err *err);
+/* Process of a stream that relay_open_child has opened. */
+pid_t relay_child_pid(const struct agent_stream *s);
 /* The same for a face that reads the opening line and answers it: 1 or TL_E_*. */
 int relay_open_answering(struct agent_stream *s, const struct service *svc, yyjson_val *request,
 			 struct tl_err *err);

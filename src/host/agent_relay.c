@@ -280,8 +280,14 @@ int relay_open_child(struct agent_stream *s, const struct service *svc, yyjson_v
 		return err_set(err, rc, "cannot start %s on the host: %.400s", face, why.text);
 	}
 	r->has_child = true;
-	s->tell_pid = r->child.pid;
 	return 0;
+}
+
+pid_t relay_child_pid(const struct agent_stream *s)
+{
+	const struct relay *r = s->state;
+
+	return r->child.pid;
 }
 
 int relay_open_answering(struct agent_stream *s, const struct service *svc, yyjson_val *request,

@@ -16,10 +16,15 @@ static int open_RPC(struct agent_stream *s, const struct service *svc, yyjson_va
 	return rpc_open(s, svc, r, err);
 }
 
+/* The answer names the child: lanes find the program, and what it has open, by it. */
 static int open_SFTP(struct agent_stream *s, const struct service *svc, yyjson_val *r,
 		     struct tl_err *err)
 {
-	return relay_open_child(s, svc, r, err);
+	int rc = relay_open_child(s, svc, r, err);
+
+	if (rc == 0)
+		s->tell_pid = relay_child_pid(s);
+	return rc;
 }
 
 static int open_WATCH(struct agent_stream *s, const struct service *svc, yyjson_val *r,
