@@ -52,6 +52,16 @@ class Shell:
         self.assertIn("--attach", self.complete("towline shell --"))
         self.assertNotIn("--attach", self.complete("towline open --"))
 
+    def test_ssh_from_the_shell(self):
+        """upload, download, exec, tunnel, info and key, with their options, words and hosts."""
+        commands = self.complete("towline ")
+        for command, option in (("upload", "--verify"), ("download", "--resume"), ("exec", "--script"), ("tunnel", "--once")):
+            self.assertIn(command, commands)
+            self.assertIn(option, self.complete(f"towline {command} --"), command)
+            self.assertIn("alpha", self.complete(f"towline {command} al"), command)
+        self.assertIn("alpha", self.complete("towline info al"))
+        self.assertEqual(sorted(w for w in self.complete("towline key ") if w in ("list", "new", "add", "copy")), ["add", "copy", "list", "new"])
+
     def test_hosts_without_a_daemon(self):
         got = self.complete("towline connect ")
         self.assertEqual([h for h in got if h in ("alpha", "beta", "gamma")], ["alpha", "beta", "gamma"])

@@ -102,10 +102,10 @@ _towline() {
 		case $prev in
 		key) COMPREPLY=($(compgen -W 'list new add copy' -- "$cur")) ;;
 		copy) COMPREPLY=($(compgen -W "$(_towline_hosts)" -- "$cur")) ;;
-		*) COMPREPLY=($(compgen -f -- "$cur")) compopt -o filenames ;;
+		*) COMPREPLY=($(compgen -f -- "$cur")); compopt -o filenames 2>/dev/null ;;
 		esac
 		;;
-	upload | download) COMPREPLY=($(compgen -W "$(_towline_hosts)" -- "$cur") $(compgen -f -- "$cur")) compopt -o filenames ;;
+	upload | download) COMPREPLY=($(compgen -W "$(_towline_hosts)" -- "$cur") $(compgen -f -- "$cur")); compopt -o filenames 2>/dev/null ;;
 	run-code)
 		_towline_target "$whole"
 		[[ $whole == *:* ]] || COMPREPLY+=($(compgen -f -- "$cur"))
