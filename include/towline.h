@@ -86,7 +86,7 @@ enum tl_error_number {
 	TL_E_KERNEL = -73, /* the kernel did not start */
 	TL_E_CODE = -74, /* the code ended with an error */
 	TL_E_NODAEMON = -80, /* the local daemon does not run */
-	TL_E_PORT = -81, /* the daemon's port is taken */
+	TL_E_PORT = -81, /* the port is taken */
 	TL_E_TOKEN = -82, /* the window's token is not valid */
 	TL_E_ORIGIN = -83, /* the request came from another page */
 	TL_E_NOMETHOD = -84, /* no such method */

@@ -79,7 +79,7 @@ export const ERRORS = {
   kernel_failed: { number: 73, name: 'kernel_failed', retryable: false, http: 500, jsonrpc: -32073, what: 'the kernel did not start', todo: 'See its own output in the message.' },
   code_error: { number: 74, name: 'code_error', retryable: false, http: 500, jsonrpc: -32074, what: 'the code ended with an error', todo: 'See the traceback.' },
   no_daemon: { number: 80, name: 'no_daemon', retryable: true, http: 503, jsonrpc: -32080, what: 'the local daemon does not run', todo: 'It starts by itself with any towline command; see `towline log`.' },
-  port_taken: { number: 81, name: 'port_taken', retryable: false, http: 500, jsonrpc: -32081, what: 'the daemon\'s port is taken', todo: 'Stop the program that uses it, or choose another port with --port or TOWLINE_PORT.' },
+  port_taken: { number: 81, name: 'port_taken', retryable: false, http: 500, jsonrpc: -32081, what: 'the port is taken', todo: 'Stop the program that uses it, or choose another port (of the daemon: --port or TOWLINE_PORT).' },
   bad_token: { number: 82, name: 'bad_token', retryable: false, http: 401, jsonrpc: -32082, what: 'the window\'s token is not valid', todo: 'Open the window again with `towline open`.' },
   bad_origin: { number: 83, name: 'bad_origin', retryable: false, http: 403, jsonrpc: -32083, what: 'the request came from another page', todo: 'Open the window with `towline open`.' },
   no_method: { number: 84, name: 'no_method', retryable: false, http: 404, jsonrpc: -32601, what: 'no such method', todo: 'Run both sides in the same version.' },
