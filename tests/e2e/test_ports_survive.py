@@ -2,6 +2,7 @@
 # deadline: 600
 # parallel: ok
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -261,6 +262,41 @@ class Config(Forwards):
         self.local.towline("close", self.host.alias)
         self.local.towline("connect", self.host.alias)
         wait_for(lambda: [f["kind"] for f in self.forwards()] == ["socks"], 60, "one forward")
+
+
+class Pages(Forwards):
+    """A program on the host asks for a page ($BROWSER)."""
+
+    def window(self):
+        from harness.ws import WebSocket
+        status = self.client.call("daemon/status")
+        with open(os.path.join(status["stateDir"], "token")) as f:
+            token = f.read()
+        ws = WebSocket(int(status["origin"].rsplit(":", 1)[1]), timeout=60)
+        self.addCleanup(ws.sock.close)
+        ws.greet(token)
+        ws.call("host/subscribe", {"host": self.host.alias})
+        return ws
+
+    def messages(self, ws, enough):
+        """What comes up to the first message for which enough(message) holds, that one included."""
+        out = []
+        while not out or not enough(out[-1]):
+            out.append(json.loads(ws.recv()[1]))
+        return out
+
+    def test_one_window_hears_of_it_the_one_used_last(self):
+        first, second = self.window(), self.window()
+        first.call("host/list")
+        script = 'for u in "http://localhost:1/a?b" "file:///etc/passwd" "http://last/"; do "$BROWSER" "$u"; done; echo do""ne'
+        t = self.local.terminal("shell", self.host.alias, "--", "sh", "-c", script)
+        self.addCleanup(t.close)
+        t.expect("done", 60)
+        pages = [m["params"] for m in self.messages(first, lambda m: m.get("params", {}).get("url") == "http://last/")
+                 if m.get("method") == "url/open"]
+        self.assertEqual(pages, [{"host": self.host.alias, "url": u} for u in ("http://localhost:1/a?b", "http://last/")])
+        second.send(json.dumps({"jsonrpc": "2.0", "id": "end", "method": "host/list", "params": {}}))
+        self.assertNotIn("url/open", [m.get("method") for m in self.messages(second, lambda m: m.get("id") == "end")])
 
 
 if __name__ == "__main__":
