@@ -3,9 +3,9 @@
 """
 import json
 import os
-import re
 import signal
 import stat
+import subprocess
 import sys
 import unittest
 
@@ -241,6 +241,93 @@ class Python(Shared):
         (there,) = [k for k in self.rpc.call("kernel/list")["kernels"] if k["id"] == info["id"]]
         self.assertGreater(there["rssBytes"], 80_000_000)
         self.assertGreater(there["cpuMs"], 0)
+
+
+# Jupyter's own client at the connection file; prints every message it gets as one line of JSON
+CLIENT = r"""
+import json, sys
+from jupyter_client import BlockingKernelClient
+from jupyter_client.session import Session
+c = BlockingKernelClient(connection_file=sys.argv[1])
+c.load_connection_file()
+c.start_channels()
+c.wait_for_ready(timeout=60)
+print(json.dumps({"ready": c.session.session}), flush=True)
+for line in sys.stdin:
+    order = json.loads(line)
+    if "code" in order:
+        print(json.dumps({"id": c.execute(order["code"])}), flush=True)
+    while True:
+        m = c.get_iopub_msg(timeout=60)
+        print(json.dumps({"iopub": [m["header"]["msg_id"], m["msg_type"], m["parent_header"].get("msg_id"),
+                                    m["content"] if m["msg_type"] != "display_data" else None,
+                                    [bytes(b).hex() for b in m["buffers"]]]}, default=str), flush=True)
+        if m["msg_type"] == "status" and m["content"]["execution_state"] == "idle" and \
+                m["parent_header"].get("msg_id") == order.get("until", None):
+            break
+        if m["msg_type"] == "stream" and m["content"]["text"].endswith(order.get("text", "never")):
+            break
+print("bye")
+"""
+
+
+class Oracle(Shared):
+    """jupyter_client, which is not ours, sees on the same kernel what our viewers see."""
+
+    def client(self, info):
+        p = subprocess.Popen(["/usr/bin/python3", "-c", CLIENT, info["connectionFile"]], stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE, text=True)
+
+        def end():
+            p.kill()
+            p.communicate()
+        self.addCleanup(end)
+        self.assertIn("ready", json.loads(p.stdout.readline()))
+        return p
+
+    def test_what_we_do_is_seen_by_both_alike(self):
+        v = self.view(self.info)
+        p = self.client(self.info)
+        n = v.execute("import sys\nfor i in range(50): print('line', i, flush=True)\nprint('e', file=sys.stderr, flush=True)\n"
+                      "from ipykernel.comm import Comm\nComm('t', data={'a': 1}, buffers=[b'\\x00\\x01']).close()\n'ä' + '\U0001f600'")
+        v.call("info")  # the code is on its way
+        p.stdin.write(json.dumps({"until": n}) + "\n")
+        p.stdin.flush()
+        theirs = []
+        while True:
+            m = json.loads(p.stdout.readline())["iopub"]
+            if m[2] == n:
+                theirs.append(m)
+                if m[1] == "status" and m[3]["execution_state"] == "idle":
+                    break
+        ours = [[r.header["msg_id"], r.type, r.parent, r.content, [b.hex() for b in r.buffers]]
+                for r in v.until_idle(n) if r.channel == IOPUB]
+        self.assertEqual(ours, theirs)
+        self.assertGreater(len(ours), 50)
+
+    def test_what_they_do_is_in_our_log_and_keeps_the_session_busy(self):
+        v = self.view(self.info)
+        p = self.client(self.info)
+        before = self.rpc.call("kernel/info", id=self.info["id"])["info"]["executions"]
+        p.stdin.write(json.dumps({"code": "print('theirs', flush=True)\nimport time\nwhile True: time.sleep(0.1)",
+                                  "text": "theirs\n"}) + "\n")
+        p.stdin.flush()
+        n = json.loads(p.stdout.readline())["id"]
+        v.until(lambda r: r.type == "stream" and r.content["text"] == "theirs\n")
+        now = self.rpc.call("kernel/info", id=self.info["id"])
+        self.assertEqual((now["info"]["state"], now["running"]["msgId"]), ("busy", n))
+        self.assertEqual(now["info"]["executions"], before + 1)
+        self.rpc.call("kernel/interrupt", id=self.info["id"])
+        v.until(lambda r: r.type == "status" and r.parent == n and r.content["execution_state"] == "idle")
+        self.assertEqual(self.rpc.call("kernel/info", id=self.info["id"])["info"]["state"], "idle")
+
+    def test_found_by_its_file_name_as_jupyter_console_existing_does(self):
+        env = dict(os.environ, HOME=self.host.home)
+        for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"):
+            env.pop(name, None)
+        code = f"from jupyter_client import find_connection_file as f; import os; print(os.path.realpath(f({self.info['uuid']!r})))"
+        out = subprocess.run(["/usr/bin/python3", "-c", code], env=env, capture_output=True, text=True, timeout=120)
+        self.assertEqual(out.stdout.strip(), os.path.realpath(self.info["connectionFile"]), out.stderr)
 
 
 class Survives(Case):
