@@ -89,6 +89,24 @@ void kernel_log_output(struct kernel *k, uint8_t which, struct tl_bytes text)
 
 /* ---- the kernel's messages ---- */
 
+/* libzmq drops what a PUB socket has queued beyond 1,000 messages, silently. ipykernel prints
+ * faster than its own sending thread is scheduled on a busy machine, however fast we read; so its
+ * queue is made longer, in the thread that owns the socket, before anybody's code runs. */
+static void lengthen_queue(struct kernel *k, struct tl_bytes content)
+{
+	static const char order[] =
+	    "{\"code\":\"get_ipython().kernel.iopub_thread.schedule(lambda: "
+	    "get_ipython().kernel.iopub_thread.socket.setsockopt(__import__('zmq').SNDHWM, "
+	    "1000000))\","
+	    "\"silent\":true,\"store_history\":false,\"user_expressions\":{},"
+	    "\"allow_stdin\":false,\"stop_on_error\":false}";
+	yyjson_doc *d = json_parse(content, NULL);
+	const char *name = json_str(yyjson_doc_get_root(d), "implementation", "");
+	if (strcmp(name, "ipython") == 0)
+		kernel_chan_ask(&k->chan[JUPYTER_SHELL], "execute_request", order);
+	yyjson_doc_free(d);
+}
+
 /* An answer to ourselves: it tells that the kernel is there. */
 static void own_message(struct kernel *k, enum jupyter_channel c, const struct jupyter_head *head,
 			const struct jupyter_head *parent, const struct tl_bytes *parts)
@@ -98,6 +116,8 @@ static void own_message(struct kernel *k, enum jupyter_channel c, const struct j
 	} else if (strcmp(head->type, "kernel_info_reply") == 0) {
 		kernel_track_received(&k->track, c, head, parent, parts[JUPYTER_HEADER],
 				      parts[JUPYTER_CONTENT], k->track.active_ms);
+		if (!k->shell_answers)
+			lengthen_queue(k, parts[JUPYTER_CONTENT]);
 		k->shell_answers = true;
 	}
 	if (k->phase == KERNEL_STARTING && k->shell_answers && k->iopub_answers && !k->stop) {
