@@ -133,8 +133,9 @@ static bool python_look(const char *path, struct python *p)
 			*slash = 0;
 		if (!file_value(p->cfg, "version", '=', p->version, sizeof(p->version)))
 			file_value(p->cfg, "version_info", '=', p->version, sizeof(p->version));
+		/* absent means true, as for Python itself */
 		p->sees_system =
-		    file_value(p->cfg, "include-system-site-packages", '=', yes, sizeof(yes)) &&
+		    !file_value(p->cfg, "include-system-site-packages", '=', yes, sizeof(yes)) ||
 		    strcmp(yes, "true") == 0;
 	} else if (!prefix_of(p->real, p->base, sizeof(p->base))) {
 		return false;

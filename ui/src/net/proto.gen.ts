@@ -163,7 +163,7 @@ export const LIMITS = {
   KERNEL_COMMS: 1024, // comms: open comms of one kernel that a snapshot lists
   KERNEL_SNAPSHOT: 4194304, // bytes: a snapshot; what is too long is cut
   KERNEL_VIEWERS: 32, // viewers: viewers of one kernel
-  KERNEL_ANSWER_MS: 15000, // ms: kernel/create and kernel/restart answer with state starting when the kernel takes longer
+  KERNEL_ANSWER_MS: 10000, // ms: kernel/create and kernel/restart answer with state starting when the kernel takes longer
   KERNEL_STOP_MS: 5000, // ms: between asking a kernel to end and SIGTERM, and again to SIGKILL
   KERNEL_HEARTBEAT_MS: 5000, // ms: between heartbeats while somebody watches
   KERNEL_LEAVE_MS: 10000, // ms: after the last viewer left, or the last execution ended, before immediately and when idle end a session
