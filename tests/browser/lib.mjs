@@ -138,6 +138,16 @@ export async function runInTerminal(page, line) {
   await page.keyboard.press('Enter')
 }
 
+/** Waits until a text is in a frame of the page (and `test` holds for the frame). */
+export async function waitFrame(page, text, test = () => true) {
+  const has = (frame) => Promise.race([
+    frame.evaluate((t) => document.body?.innerText.includes(t) ?? false, text).catch(() => false),
+    /* a frame that is being replaced does not answer for a long time */
+    new Promise((r) => setTimeout(r, 1000, false))
+  ])
+  await until(async () => (await Promise.all(page.frames().map(async (f) => await has(f) && test(f)))).some(Boolean), `a frame with ${text}`)
+}
+
 /** The rows of the Ports view: icon, port, address, process, visibility, origin. */
 export function rows(page) {
   return page.$$eval('.ports-view .monaco-list-row', (all) => all.map((r) => [...r.querySelectorAll('.monaco-table-td')].map((c) => c.textContent.trim())).filter((c) => c[1] !== 'Add Port'))

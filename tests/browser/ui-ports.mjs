@@ -43,10 +43,7 @@ const newTab = async (act) => {
   await tab.waitForURL(/^http:/, { waitUntil: 'commit', timeout: win.DEADLINE })
   return tab
 }
-const frameWith = (text) => win.until(async () => {
-  for (const frame of page.frames()) if (await frame.evaluate((t) => document.body?.innerText.includes(t), text).catch(() => false)) return true
-  return false
-}, `a frame with ${text}`)
+const frameWith = (text) => win.waitFrame(page, text)
 const answerInput = async (text) => {
   await page.keyboard.press('Control+a')
   await page.keyboard.type(text)
@@ -92,7 +89,7 @@ test('the notification opens the page in the browser', async () => {
 
 test('Preview in Editor shows the page inside the window', async () => {
   await portMenu(page, 9801, 'Preview in Editor')
-  await frameWith('port 9801 of the host')
+  await win.waitFrame(page, 'port 9801 of the host: /', (f) => f.url() === 'http://localhost:9801/')
   await win.shot(browser, page, 'ports-preview')
   await closeEditors()
   await ports.silence(9801)
@@ -100,7 +97,7 @@ test('Preview in Editor shows the page inside the window', async () => {
 })
 
 test('Forward a Port offers what listens on the host, and takes what is typed', async () => {
-  await ports.listen(31002, { owned: false, term: undefined, command: '/usr/bin/node app.js' }, (q, a) => a.end('node says hello'))
+  await ports.listen(31002, { owned: false, term: undefined, command: '/usr/bin/node app.js' })
   await win.command(page, 'remote.tunnel.forwardCommandPalette')
   await page.waitForSelector('.quick-input-list .monaco-list-row:has-text("31002")', { timeout: win.DEADLINE })
   await page.waitForSelector('.quick-input-list .monaco-list-row:has-text("a program of another user")', { timeout: win.DEADLINE })
@@ -127,6 +124,18 @@ test('Set Port Label names the row and the daemon\'s forward', async () => {
   await answerInput('Node App')
   await waitPort(page, 'Node App (31002)')
   await win.until(() => ports.at(31002).label === 'Node App', 'the label at the daemon')
+})
+
+test('a port that is opened once more keeps its label', async () => {
+  await portMenu(page, 31002, 'Preview in Editor')
+  await win.waitFrame(page, 'port 31002 of the host')
+  await win.withApi(page, (api) => api.env.asExternalUri(api.Uri.parse('http://localhost:31002/')))
+  await closeEditors()
+  await ports.silence(31002)
+  await ports.listen(31002, { command: '/usr/bin/node app.js' })
+  await note('31002')
+  await waitPort(page, 'Node App (31002)')
+  await clearNotes()
 })
 
 test('Copy Local Address', async () => {
@@ -179,17 +188,22 @@ test('a reload brings back ports with their labels; what stopped meanwhile is wi
   await waitPort(page, 31803)
   await waitPort(page, 31804)
   const ids = [31002, 31803].map((p) => ports.at(p).id)
-  await win.until(() => win.withApi(page, () => true), 'the page')
+  await portMenu(page, 31803, 'Preview in Editor')
+  await win.waitFrame(page, 'port 31803 of the host: /')
+  ports.update({ id: ids[1], label: 'Just Named' })
   await page.reload()
   await ports.silence(31804)
   await win.waitReady(page)
   await showView()
   await waitPort(page, 'Node App (31002)')
-  await waitPort(page, 31803)
+  await waitPort(page, 'Just Named (31803)')
   await waitNoPort(page, 31804)
   await withdrawn(31804)
   assert.deepEqual([31002, 31803].map((p) => ports.at(p).id), ids, 'the same forwards')
+  await win.waitFrame(page, 'port 31803 of the host: /')
   await win.shot(browser, page, 'ports-restored')
+  await closeEditors()
+  await waitPort(page, 'Node App (31002)')
   await ports.silence(31803)
   await waitNoPort(page, 31803)
 })
@@ -283,8 +297,15 @@ test('remote.portsAttributes: port, range, host:port and command; every onAutoFo
 test('requireLocalPort says when another port had to be taken; a reserved port is explained', async () => {
   await setting('remote.portsAttributes', { 31830: { requireLocalPort: true }, 831: { elevateIfNeeded: true, onAutoForward: 'silent' } })
   const taken = net.createServer().listen(31830, 'localhost')
-  await ports.listen(31830)
-  await page.waitForSelector('.monaco-dialog-box:has-text("Local port 31830 could not be used")', { timeout: win.DEADLINE })
+  /* VS Code says it at most every ten seconds, and not in the first ten */
+  await win.until(async () => {
+    await ports.listen(31830)
+    await waitPort(page, 31830)
+    if (await page.$('.monaco-dialog-box:has-text("Local port 31830 could not be used")')) return true
+    await ports.silence(31830)
+    await waitNoPort(page, 31830)
+    return false
+  }, 'the message about port 31830')
   await page.click('.monaco-dialog-box .monaco-button')
   await waitPort(page, 31830)
   assert.notEqual(ports.at(31830).localPort, 31830)

@@ -24,6 +24,7 @@ import type { Skeleton } from './page/skeleton'
 import { Indicator, goTo, registerCommands } from './extension/commands'
 import { ID, manifest } from './extension/manifest'
 import { workbenchPrompts } from './extension/prompts'
+import { registerViewer } from './extension/viewer'
 import { authorityOf, hostOf, remoteUri } from './vscode/authority'
 import { CONFIGURATION, PRODUCT, TEST_CONFIGURATION } from './vscode/defaults'
 import { registerForwardPick } from './vscode/forwardPick'
@@ -77,6 +78,8 @@ export async function startWorkbench(parts: WindowParts): Promise<void> {
   parts.prompts.present = workbenchPrompts(api)
   registerCommands({ api, control: parts.control, connection, indicator })
   if (remote) {
+    /* before anything is waited for: pages that are brought back wait for it */
+    registerViewer(api)
     await registerSearch(remote.search)
     /* tasks.json: shells and processes run in terminals of the host */
     ;(await getService(ITaskService)).registerSupportedExecutions(true, true, true)

@@ -39,7 +39,7 @@ export function manifest(authority: string | undefined, host: string | undefined
     publisher: 'towline',
     version: '0.1.0',
     engines: { vscode: '*' },
-    enabledApiProposals: ['contribLabelFormatterWorkspaceTooltip', 'resolvers'],
+    enabledApiProposals: ['contribLabelFormatterWorkspaceTooltip', 'resolvers', 'externalUriOpener'],
     contributes: {
       commands: [
         command(ID.connect, 'Connect to Host...'),
@@ -47,13 +47,15 @@ export function manifest(authority: string | undefined, host: string | undefined
         command(ID.showLog, 'Show Log'),
         command(ID.reconnect, 'Reconnect Now'),
         command(ID.close, 'Close Remote Connection'),
-        command(ID.menu, 'Show Remote Menu')
+        command(ID.menu, 'Show Remote Menu'),
+        { command: 'simpleBrowser.show', title: 'Show', category: 'Simple Browser' }
       ],
       menus: {
         commandPalette: [
           { command: ID.reconnect, when: remote },
           { command: ID.close, when: remote },
-          { command: ID.menu, when: 'false' }
+          { command: ID.menu, when: 'false' },
+          { command: 'simpleBrowser.show', when: remote }
         ],
         'statusBar/remoteIndicator': [
           { command: ID.connect, group: 'remote_10_ssh_1@1' },

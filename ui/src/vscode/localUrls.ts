@@ -58,6 +58,9 @@ export async function openLocalUrls(api: typeof vscode, control: Control, host: 
 
 /** Forwards the port, if it is not yet; answers the local authority. */
 async function forwarded(view: PortsView, port: number): Promise<string | undefined> {
+  await view.explorer.whenRestored()
+  const there = view.localOf('localhost', port)
+  if (there) return there
   const tunnel = await view.explorer.forward({ remote: { host: 'localhost', port } })
   return tunnel && typeof tunnel !== 'string' ? tunnel.localAddress : undefined
 }

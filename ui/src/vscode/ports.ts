@@ -49,6 +49,8 @@ export class PortsView {
   /** Why a tunnel is being opened, by remote address; VS Code does not tell its provider. */
   private readonly intents = new Map<string, TunnelProperties>()
   private readonly adopted = new Map<string, ForwardInfo>()
+  /** Labels of forwards that were there before the view came back: what the view remembers may be older. */
+  private readonly labels = new Map<string, string | undefined>()
   private readonly model: ModelInsides
   /** What listened when VS Code was told last; undefined until both sides are the same. */
   private before?: Set<string>
@@ -90,18 +92,23 @@ export class PortsView {
     await this.forwards.refresh().catch((error) => console.warn(`list the forwards: ${words(error)}`))
   }
 
+  /** The local end of a port that is forwarded. */
+  localOf(host: string, port: number): string | undefined {
+    const { forwarded, detected } = this.model
+    return (mapHasAddressLocalhostOrAllInterfaces(forwarded, host, port) ?? mapHasAddressLocalhostOrAllInterfaces(detected, host, port))?.localAddress
+  }
+
   /** The forward whose local end is `port`, if there is one. */
   atLocalPort(port: number): ForwardInfo | undefined {
     return this.forwards.list.find((f) => f.localPort === port && f.kind !== 'remote')
   }
 
   private async run(): Promise<void> {
-    const { model, explorer } = this
+    const { explorer } = this
     this.ports.onChanged.on((list) => this.notice(list))
     if (this.ports.list) this.notice(this.ports.list)
     explorer.tunnelModel.onForwardPort((entry) => entry && this.completeAdopted(entry))
     explorer.tunnelModel.onPortName(() => this.tellLabels())
-    explorer.tunnelModel.onForwardPort(() => this.tellLabels())
     /* the fixed ones first: VS Code brings back the kept ones as soon as these are known */
     await this.refresh()
     explorer.setTunnelInformation({
@@ -109,7 +116,7 @@ export class PortsView {
       environmentTunnels: this.forwards.list.filter((f) => isPort(f) && STATIC.has(f.source)).map(describe)
     })
     for (const info of this.forwards.list) if (isPort(info) && STATIC.has(info.source)) this.noteFixed(info)
-    if (!model.restoreComplete) await Event.toPromise(model.onRestoreComplete.event)
+    await explorer.whenRestored()
     this.forwards.onChanged.on((list) => this.reconcile(list))
     this.reconcile(this.forwards.list)
     /* what is new to VS Code gets its source a moment later */
@@ -142,6 +149,7 @@ export class PortsView {
     const attributes = (await this.explorer.tunnelModel.getAttributes([remoteAddress], false))?.get(port)
     const label = attributes?.label ?? intent?.name
     const listener = this.ports.find(host, port)
+    const before = new Set(this.forwards.list.map((f) => f.id))
     const spec = {
       kind: 'local' as const, targetHost: near(host), targetPort: port, localPort: localAddressPort, source: source as 'auto' | 'user',
       ...(localAddress ? { localAddress } : {}), ...(label ? { label } : {}), ...(protocol ? { protocol: protocol as 'http' | 'https' } : {}),
@@ -152,6 +160,10 @@ export class PortsView {
       const info = wantsReserved ? await this.addReserved(spec) : await this.forwards.add(spec)
       if (protocol && info.protocol !== protocol) await this.forwards.update(info.id, { protocol: protocol as 'http' | 'https' })
       this.shown.set(info.id, { host, port, local: localOf(info), fixed: false })
+      if (before.has(info.id)) {
+        if (!label || !this.model.restoreComplete) this.labels.set(makeAddress(host, port), info.label)
+        else if (label !== info.label) await this.forwards.update(info.id, { label })
+      }
       return this.tunnel(info, host, protocol)
     } catch (error) {
       return words(error)
@@ -248,6 +260,8 @@ export class PortsView {
   /** VS Code takes a tunnel that appeared for the user's, without a name. */
   private completeAdopted(entry: Tunnel): void {
     const key = makeAddress(entry.remoteHost, entry.remotePort)
+    if (this.labels.has(key)) entry.name = this.labels.get(key)
+    this.labels.delete(key)
     const info = this.adopted.get(key)
     if (!info) return
     this.adopted.delete(key)

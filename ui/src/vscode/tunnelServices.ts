@@ -2,10 +2,10 @@
  * tunnels made elsewhere, and a remote explorer service that asks before it forwards something by itself.
  *
  * The shapes are VS Code's internal ones (AbstractTunnelService, RemoteExplorerService, TunnelModel, 1.128). */
-import type { Emitter } from '@codingame/monaco-vscode-api/vscode/vs/base/common/event'
+import { Event, type Emitter } from '@codingame/monaco-vscode-api/vscode/vs/base/common/event'
 import { AbstractTunnelService, isTunnelProvider, type ITunnelProvider, type RemoteTunnel } from '@codingame/monaco-vscode-api/vscode/vs/platform/tunnel/common/tunnel'
 import { RemoteExplorerService } from '@codingame/monaco-vscode-api/vscode/vs/workbench/services/remote/common/remoteExplorerService'
-import { TunnelSource, type Attributes, type CandidatePort, type Tunnel, type TunnelProperties } from '@codingame/monaco-vscode-api/vscode/vs/workbench/services/remote/common/tunnelModel'
+import { TunnelSource, mapHasAddressLocalhostOrAllInterfaces, type Attributes, type CandidatePort, type Tunnel, type TunnelProperties } from '@codingame/monaco-vscode-api/vscode/vs/workbench/services/remote/common/tunnelModel'
 
 type Forwarding = Promise<RemoteTunnel | string | undefined>
 
@@ -73,9 +73,19 @@ export class TowlineRemoteExplorerService extends RemoteExplorerService {
   rule: AutoForwardRule = async () => false
   afterAuto: (tunnel: RemoteTunnel) => void = () => {}
 
-  override async forward(properties: TunnelProperties, attributes?: Attributes | null): Forwarding {
+  /** Resolves when the ports of the last time are back. */
+  async whenRestored(): Promise<void> {
+    const model = this.tunnelModel as unknown as ModelInsides
+    if (!model.restoreComplete) await Event.toPromise(model.onRestoreComplete.event)
+  }
+
+  override async forward(given: TunnelProperties, attributes?: Attributes | null): Forwarding {
+    const { host, port } = given.remote
+    await this.whenRestored()
+    /* VS Code forgets the name of a port that is forwarded once more */
+    const existing = mapHasAddressLocalhostOrAllInterfaces(this.tunnelModel.forwarded, host, port)
+    const properties = existing && given.name === undefined ? { ...given, name: existing.name } : given
     if (properties.source?.source !== TunnelSource.Auto) return super.forward(properties, attributes)
-    const { host, port } = properties.remote
     /* VS Code passes its candidate when a listener was found, and a bare address when it read one */
     if (!(await this.rule(host, port, !('detail' in properties.remote)))) return undefined
     const tunnel = await super.forward(properties, attributes)
