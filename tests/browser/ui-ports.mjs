@@ -132,10 +132,10 @@ test('a port that is opened once more keeps its label', async () => {
   await win.withApi(page, (api) => api.env.asExternalUri(api.Uri.parse('http://localhost:31002/')))
   await closeEditors()
   await ports.silence(31002)
+  await win.until(async () => !(await portText(page, 31002)).join().includes('node app.js'), 'the process to go')
   await ports.listen(31002, { command: '/usr/bin/node app.js' })
-  await note('31002')
+  await win.until(async () => (await portText(page, 31002)).join().includes('node app.js'), 'the process to be back')
   await waitPort(page, 'Node App (31002)')
-  await clearNotes()
 })
 
 test('Copy Local Address', async () => {
