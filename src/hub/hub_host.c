@@ -413,6 +413,15 @@ static void on_dial_log(void *ctx, const char *line)
 	log_line(LOG_INFO, hh->name, "ssh: %s", line);
 }
 
+/* A session that lives keeps its server: a changed setting counts from the next connection on. */
+static int choose_place(struct hub_host *hh, struct tl_err *err)
+{
+	if (hh->was_connected)
+		return 0;
+	free(hh->install_path);
+	return settings_install_path(hh->hub, hh->name, &hh->install_path, err);
+}
+
 void host_start(struct hub_host *hh)
 {
 	struct hub *h = hh->hub;
@@ -443,7 +452,10 @@ void host_start(struct hub_host *hh)
 	timer_stop(&hh->retry);
 	hh->retry_at_ms = 0;
 	host_set_phase(hh, hh->was_connected ? HOST_RECONNECTING : HOST_CONNECTING, NULL);
-	hh->dial = dial_start(h->loop, &t, &env, &cb, &e);
+	if (choose_place(hh, &e) == 0) {
+		t.install_path = hh->install_path;
+		hh->dial = dial_start(h->loop, &t, &env, &cb, &e);
+	}
 	if (!hh->dial)
 		attempt_failed(hh, &e);
 }
@@ -549,6 +561,7 @@ out:
 static void host_gone(struct hub_host *hh)
 {
 	options_fini(&hh->opts);
+	free(hh->install_path);
 	free(hh->info);
 	free(hh->name);
 	free(hh);

@@ -20,6 +20,11 @@ enum host_phase {
 	HOST_FAILED
 };
 
+/* Where the user's settings want the server on this host (remote.SSH.serverInstallPath, the first
+ * pattern that fits): malloc'ed, NULL for the usual place. TL_E_INVAL where the setting makes no
+ * sense. In hub_settings.c. */
+int settings_install_path(struct hub *h, const char *host, char **ret, struct tl_err *err);
+
 /* How to reach a host, owned. */
 struct host_options {
 	char *config_file;
@@ -33,6 +38,7 @@ struct hub_host {
 	struct hub *hub;
 	char *name;
 	struct host_options opts;
+	char *install_path; /* on the host, NULL: the usual place; stays while there is a session */
 	enum host_phase phase;
 	int generation;
 	uint64_t since_ms;    /* wall clock of the last change of phase */

@@ -371,7 +371,7 @@ class Ends(Copy):
         p.send_signal(signal.SIGINT)
         p.communicate(timeout=60)
         self.assertEqual(p.returncode, 130)
-        wait_for(lambda: os.listdir(self.there) == [], 20, "the rest to go")
+        wait_for(lambda: os.listdir(self.there) == [], 60, "the rest to go")
         os.rename(os.path.join(self.here, "big"), os.path.join(self.there, "big"))
         p = self.running("download", "demo", f"{self.name}/big", "copy", seen=self.begun(self.here))
         p.send_signal(signal.SIGINT)

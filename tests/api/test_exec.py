@@ -86,7 +86,7 @@ class Outputs(Base):
         """An error, not SIGPIPE: nobody asked for the end of the program."""
         e = self.drive("nobody-reads", "yes", check=1).one("error")
         self.assertEqual((e["name"], e["errno"]), ("io", 32))
-        wait_for(lambda: not find_processes(uid=self.host.uid, argv0="yes"), 20, "the command to end")
+        wait_for(lambda: not find_processes(uid=self.host.uid, argv0="yes"), 60, "the command to end")
 
 
 class Ends(Base):
@@ -109,16 +109,16 @@ class Ends(Base):
                     r = self.drive("--via", way, how, "sleep 4711 & sleep 4712 & echo up; sleep 4713", check=1)
                     self.assertEqual(r.one("error")["name"], "canceled")
                     self.assertEqual(r.one("connected")["yes"], 1)
-                    wait_for(lambda: not self.sleepers(), 20, "the processes to end")
+                    wait_for(lambda: not self.sleepers(), 60, "the processes to end")
 
     def test_stubborn_command_is_killed(self):
         self.drive("cancel", "trap '' TERM HUP INT; echo up; while :; do sleep 1; done", check=1)
-        wait_for(lambda: not self.sleepers(), 20, "the processes to end")
+        wait_for(lambda: not self.sleepers(), 60, "the processes to end")
 
     def test_timeout(self):
         e = self.drive("timeout", 300, "sleep 4711", check=1).one("error")
         self.assertEqual(e["name"], "timeout")
-        wait_for(lambda: not self.sleepers(), 20, "the command to end")
+        wait_for(lambda: not self.sleepers(), 60, "the command to end")
 
     def test_lost_connection_is_no_status(self):
         p = self.program.start("--via", "direct", "lost", "echo up; sleep 4711")

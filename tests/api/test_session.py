@@ -37,7 +37,7 @@ class Ways(unittest.TestCase):
         r = Program(self, host).drive("--via", "direct", "run", "echo far", check=0)
         self.assertEqual(r.other, ["far"])
         self.assertEqual(r.one("exit"), {"event": "exit", "status": 0, "signal": 0})
-        wait_for(lambda: not host.processes("towline-host"), 20, "the host program to end")
+        wait_for(lambda: not host.processes("towline-host"), 60, "the host program to end")
         self.assertEqual(sorted(os.listdir(host.home)), before)
 
     def test_installed_uses_the_agent(self):
@@ -221,7 +221,7 @@ class Many(unittest.TestCase):
         p.drive("--via", "direct", "run", "true", check=0)
         r = p.drive("-t", 240000, "--via", "direct", "threads", 64, "echo $N", timeout=300)
         self.assertEqual(r.one("many")["good"], 64, r)
-        wait_for(lambda: not host.processes("towline-host"), 30, "the host programs to end")
+        wait_for(lambda: not host.processes("towline-host"), 60, "the host programs to end")
 
     def test_500_commands_at_once(self):
         host = Sshd(test=self)
@@ -276,10 +276,10 @@ class Neighbour(unittest.TestCase):
         p = Program(self, host).start("lost", "echo up; exec sleep 4711")
         while '"data"' not in p.stdout.readline():
             self.assertIsNone(p.poll())
-        wait_for(lambda: find_processes(uid=host.uid, argv0="sleep"), 20, "the shell to become the sleeper")
+        wait_for(lambda: find_processes(uid=host.uid, argv0="sleep"), 60, "the shell to become the sleeper")
         p.kill()
-        wait_for(lambda: not find_processes(uid=host.uid, argv0="sleep"), 40, "the command to end")
-        wait_for(lambda: not host.processes("towline-host"), 40, "the host program to end")
+        wait_for(lambda: not find_processes(uid=host.uid, argv0="sleep"), 60, "the command to end")
+        wait_for(lambda: not host.processes("towline-host"), 60, "the host program to end")
 
 
 if __name__ == "__main__":

@@ -344,11 +344,11 @@ class Interrupted(Base):
                         "try:\n    s.exec('exec sleep 4321')\n"
                         "except KeyboardInterrupt:\n    print('interrupted', s.capture('echo still').text)\n"
                         "s.close()\n")
-        wait_for(lambda: self.remote("4321"), 20, "the remote command")
+        wait_for(lambda: self.remote("4321"), 60, "the remote command")
         p.send_signal(signal.SIGINT)
-        out, err = p.communicate(timeout=30)
+        out, err = p.communicate(timeout=60)
         self.assertEqual((out.split(), p.returncode, err), (["interrupted", "still"], 0, ""))
-        wait_for(lambda: not self.remote("4321"), 20, "the end of the remote command")
+        wait_for(lambda: not self.remote("4321"), 60, "the end of the remote command")
 
     def test_ctrl_c_while_connecting(self):
         with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -359,24 +359,24 @@ class Interrupted(Base):
             peer = silent.accept()[0]  # it is connecting now
             self.addCleanup(peer.close)
             p.send_signal(signal.SIGINT)
-            _, err = p.communicate(timeout=30)
+            _, err = p.communicate(timeout=60)
             self.assertIn("KeyboardInterrupt", err)
 
     def test_forgotten(self):
         p = self.script("del s\nprint('on')\n")
-        out, err = p.communicate(timeout=30)
+        out, err = p.communicate(timeout=60)
         self.assertEqual((out, p.returncode), ("on\n", 0), err)
         self.assertIn("ResourceWarning: the session to demo was forgotten", err)
 
     def test_forgotten_at_exit(self):
         p = self.script("print('on')\n")
-        out, err = p.communicate(timeout=30)
+        out, err = p.communicate(timeout=60)
         self.assertEqual((out, p.returncode), ("on\n", 0), err)
         self.assertIn("ResourceWarning: the session to demo was forgotten", err)
 
     def test_closed_says_nothing(self):
         p = self.script("s.close()\n")
-        self.assertEqual((p.communicate(timeout=30), p.returncode), (("", ""), 0))
+        self.assertEqual((p.communicate(timeout=60), p.returncode), (("", ""), 0))
 
     def test_warning_can_be_an_error(self):
         with warnings.catch_warnings(record=True) as seen:

@@ -164,7 +164,7 @@ ssh_disconnect(session)
             with socket.create_connection(("127.0.0.1", port)) as c:
                 c.sendall(b"hello")
                 self.assertEqual(c.recv(100), b"HELLO")
-            self.assertEqual(p.communicate(timeout=30)[0], "over\n")
+            self.assertEqual(p.communicate(timeout=60)[0], "over\n")
 
     def test_keys(self):
         out, _ = self.r("""
@@ -207,11 +207,11 @@ class Ends(Base):
     def test_interrupt_ends_the_remote_command(self):
         p = self.start("tryCatch(ssh_exec_wait(session, 'exec sleep 4322'), interrupt = function(e) cat('interrupted\\n'))\n"
                        "invisible(ssh_exec_wait(session, 'echo still'))\nssh_disconnect(session)\n")
-        wait_for(lambda: self.remote("4322"), 30, "the remote command")
+        wait_for(lambda: self.remote("4322"), 60, "the remote command")
         p.send_signal(signal.SIGINT)
-        out, err = p.communicate(timeout=30)
+        out, err = p.communicate(timeout=60)
         self.assertEqual(out.split(), ["interrupted", "still"], err)
-        wait_for(lambda: not self.remote("4322"), 20, "the end of the remote command")
+        wait_for(lambda: not self.remote("4322"), 60, "the end of the remote command")
 
     def test_interrupt_while_connecting(self):
         with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -220,7 +220,7 @@ class Ends(Base):
             peer = silent.accept()[0]
             self.addCleanup(peer.close)
             p.send_signal(signal.SIGINT)
-            self.assertEqual(p.communicate(timeout=30)[0], "interrupted\n")
+            self.assertEqual(p.communicate(timeout=60)[0], "interrupted\n")
 
     def test_forgotten(self):
         out, err = self.r("rm(session)\ninvisible(gc())\ncat('on\\n')\n")

@@ -325,7 +325,7 @@ class Output(unittest.TestCase):
         self.assertEqual(args[0], "--new-window")
         self.assertRegex(args[1], r"^http://localhost:\d+/open/\w+$")
         port = int(re.search(r":(\d+)/", args[1])[1])
-        with socket.create_connection(("127.0.0.1", port), 30) as s:
+        with socket.create_connection(("127.0.0.1", port), 60) as s:
             s.sendall(f"GET /open/{args[1].rsplit('/', 1)[1]} HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n".encode())
             self.assertIn(f"location: {url.split(str(port), 1)[1]}\r\n", s.recv(65536).decode())
         os.unlink(seen)

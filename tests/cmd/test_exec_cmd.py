@@ -78,7 +78,7 @@ class Exec:
     def test_a_time_out_ends_it_there(self):
         r = self.run_it("--timeout", "0.5", "demo", "sleep", "5432")
         self.assertEqual(r.returncode, 10)
-        wait_for(lambda: not self.sleepers("5432"), 20, "the command to end")
+        wait_for(lambda: not self.sleepers("5432"), 60, "the command to end")
 
     def test_ctrl_c_ends_it_there(self):
         p = self.local.start("exec", "demo", "-c", "echo ready; sleep 6544", text=True)
@@ -86,7 +86,7 @@ class Exec:
         p.send_signal(signal.SIGINT)
         self.assertEqual(p.wait(60), 130)
         p.communicate()
-        wait_for(lambda: not self.sleepers("6544"), 20, "the command to end")
+        wait_for(lambda: not self.sleepers("6544"), 60, "the command to end")
 
     def sleepers(self, seconds):
         out = []

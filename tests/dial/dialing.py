@@ -84,7 +84,7 @@ class Dial:
             self.events.append(e)
         return e
 
-    def wait(self, name, deadline=40, **members):
+    def wait(self, name, deadline=60, **members):
         """The first event of that name (with these members), seen already or to come; None at the driver's end."""
         seen = 0
         while True:
@@ -95,7 +95,7 @@ class Dial:
             if self._next(deadline) is None:
                 return None
 
-    def finish(self, deadline=40):
+    def finish(self, deadline=60):
         """Runs to the end; returns self."""
         while self._next(deadline):
             pass

@@ -61,7 +61,7 @@ class Private(unittest.TestCase):
         return out
 
     def gone(self, host):
-        wait_for(lambda: not self.servers(host), 20, "the end of the server")
+        wait_for(lambda: not self.servers(host), 60, "the end of the server")
         self.assertEqual(left(host), [])
 
     def test_shells(self):
@@ -108,9 +108,9 @@ class Private(unittest.TestCase):
         d = Dial(self, "-F", host.config, "--private", host.alias,
                  bin=server_folder(self, text=ECHO, size=4000000, compressed=False))
         self.assertIsNotNone(d.wait("progress", step="install"))
-        wait_for(lambda: left(host), 20, "the beginning of the upload")
+        wait_for(lambda: left(host), 60, "the beginning of the upload")
         host.drop_connections()
-        wait_for(lambda: not left(host), 20, "the end of the file")
+        wait_for(lambda: not left(host), 60, "the end of the file")
 
     def test_folder_where_nothing_runs(self):
         folder, home = scratch("tlnx-"), scratch("tlhome-")
@@ -147,7 +147,7 @@ class Serve(unittest.TestCase):
         self.link = self.host.link()
 
     def over(self):
-        wait_for(lambda: not self.host.processes(), 20, "the end of all processes")
+        wait_for(lambda: not self.host.processes(), 60, "the end of all processes")
         self.assertEqual(os.listdir(self.host.home), [])
 
     def test_facts_and_no_terminals(self):
@@ -166,7 +166,7 @@ class Serve(unittest.TestCase):
     def test_children_end_with_the_transport(self):
         self.link.open("exec", command="trap '' HUP; echo $$; sleep 1000 & wait")
         self.link.open("sftp")
-        wait_for(lambda: len(self.host.processes()) >= 4, 20, "the command")
+        wait_for(lambda: len(self.host.processes()) >= 4, 60, "the command")
         self.link.bridge.stdin.close()
         self.over()
 

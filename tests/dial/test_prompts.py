@@ -110,7 +110,7 @@ class Login(Base):
         run(["sed", "-i", f"s|ProxyJump first|ProxyCommand ssh -F {config} -W %h:%p first|", config])
         d = self.up(Dial(self, "-F", config, "--answer", "one", "--answer", "two", "second").finish())
         self.assertEqual(self.kinds(d), [("password", 1), ("password", 1)])
-        wait_for(lambda: not first.connections() and not second.connections(), 20, "both connections to end")
+        wait_for(lambda: not first.connections() and not second.connections(), 60, "both connections to end")
 
 
 class HostKeys(Base):
@@ -202,7 +202,7 @@ class Unreachable(Base):
             f.write("Host a\n ProxyJump b\nHost b\n ProxyJump a\n")
         env = {"TOWLINE_TEST": "loop" + os.path.basename(d)}
         self.failed(Dial(self, "-F", config, "--ms", 700, "a", env=env).finish(), "TIMEOUT")
-        wait_for(lambda: not find_processes(env["TOWLINE_TEST"], argv0="ssh"), 30, "every ssh to end")
+        wait_for(lambda: not find_processes(env["TOWLINE_TEST"], argv0="ssh"), 60, "every ssh to end")
 
     def test_bad_configuration(self):
         d = scratch("tlc-")
@@ -367,13 +367,13 @@ class AfterUp(Base):
         os.chmod(path, 0o755)
         self.failed(Dial(self, "--ssh", path, "--ms", 300, "demo", env={"TOWLINE_TEST": mark}).finish(), "TIMEOUT")
         # only the driver's own end tells that everything was freed
-        wait_for(lambda: not find_processes(mark), 20, "all of it to end")
+        wait_for(lambda: not find_processes(mark), 60, "all of it to end")
 
     def test_nothing_left_of_ssh(self):
         host = Sshd(test=self)
         mark = "left" + str(os.getpid())
         self.up(Dial(self, "-F", host.config, host.alias, env={"TOWLINE_TEST": mark}).finish())
-        wait_for(lambda: not find_processes(mark, argv0="ssh"), 20, "ssh to end")
+        wait_for(lambda: not find_processes(mark, argv0="ssh"), 60, "ssh to end")
 
 
 class Config(Base):

@@ -309,7 +309,7 @@ class Interrupted(Base):
         self.bin = server_folder(self, size=6000000, compressed=False)
 
     def again(self):
-        wait_for(lambda: not [p for p in find_processes(self.host.mark, argv0="sh")], 20, "the start-up line to end")
+        wait_for(lambda: not [p for p in find_processes(self.host.mark, argv0="sh")], 60, "the start-up line to end")
         self.clean(self.host.home, 0)
         self.up(dial(self, self.host, bin=self.bin), 1)
         self.clean(self.host.home)
@@ -320,7 +320,7 @@ class Interrupted(Base):
 
     def middle(self, d):
         d.wait("progress", step="install")
-        wait_for(lambda: any(".new." in f for f in installed(self.host.home)), 20, "the upload to begin")
+        wait_for(lambda: any(".new." in f for f in installed(self.host.home)), 60, "the upload to begin")
 
     def test_client_killed(self):
         d = self.start()
@@ -365,7 +365,7 @@ class Interrupted(Base):
         slow = server_folder(self, ECHO.replace("--version)", "--version) sleep 1000;"))
         d = Dial(self, "-F", self.host.config, self.host.alias, bin=slow)
         d.wait("progress", step="start")
-        wait_for(lambda: find_processes(self.host.mark, argv0="sleep"), 20, "the try")
+        wait_for(lambda: find_processes(self.host.mark, argv0="sleep"), 60, "the try")
         for name in ("sh", "sleep"):
             for pid in find_processes(self.host.mark, argv0=name):
                 os.kill(pid, signal.SIGKILL)

@@ -225,10 +225,10 @@ class Files(unittest.TestCase):
                     continue
             return False
         p = self.local.start("put", "huge", self.demo("there"), cwd=self.near)
-        wait_for(open_fds, 30, "the save to begin")
+        wait_for(open_fds, 60, "the save to begin")
         os.kill(p.pid, signal.SIGINT)
         self.assertEqual(p.wait(20), CANCELED)
-        wait_for(lambda: not open_fds(), 30, "the host to give it up")
+        wait_for(lambda: not open_fds(), 60, "the host to give it up")
         self.assertEqual((sorted(os.listdir(self.far)), self.read(self.far, "there")), (["huge", "there"], b"old"))
 
     def test_the_progress_line(self):

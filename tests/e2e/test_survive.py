@@ -65,7 +65,7 @@ class Survive(unittest.TestCase):
         s.type("for i in $(seq 1 20000); do echo line-$i; done; echo fini''shed\n")
         s.expect("line-50\r\n")
         self.host.wire.cut()
-        wait_for(lambda: self.state()["phase"] == "reconnecting", 30, "the loss to be seen")
+        wait_for(lambda: self.state()["phase"] == "reconnecting", 60, "the loss to be seen")
         self.host.wire.heal()
         self.local.towline("connect", "demo")
         from_here = s.at

@@ -40,7 +40,7 @@ class Edge:
     def request(self, method="GET", path="/", host=None, headers=None, port=None, family="127.0.0.1", body=b""):
         """(status, headers in lower case, body) by a connection of its own."""
         port = port or self.port
-        with socket.create_connection((family, port), 30) as s:
+        with socket.create_connection((family, port), 60) as s:
             lines = [f"{method} {path} HTTP/1.1"]
             if host != "":
                 lines.append(f"Host: {host or f'localhost:{port}'}")

@@ -152,7 +152,7 @@ class Messages(unittest.TestCase):
         except OSError:
             pass
         self.assertLess(self.e.status()["rss"], 150 * MB)
-        wait_for(lambda: self.e.status()["clients"] == 1, 20, "it to be dropped")
+        wait_for(lambda: self.e.status()["clients"] == 1, 60, "it to be dropped")
 
     def test_too_many(self):
         held = []

@@ -146,7 +146,7 @@ class Files(unittest.TestCase):
         self.e.put("a.txt", b"A" * 70000)
         self.e.put("b.txt", b"B")
         one = f"HTTP/1.1\r\nHost: localhost:{self.e.port}\r\n\r\n"
-        with socket.create_connection(("127.0.0.1", self.e.port), 30) as s:
+        with socket.create_connection(("127.0.0.1", self.e.port), 60) as s:
             for path, want in (("/a.txt", b"A" * 70000), ("/b.txt", b"B"), ("/nothing", None), ("/", None)) * 5:
                 s.sendall(f"GET {path} {one}".encode())
                 status, _, body = read_answer(s)
@@ -173,7 +173,7 @@ class Files(unittest.TestCase):
         before = self.e.fds()
         for junk in (b"\0" * 100, b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b"A" * 20000, b"GET / HTTP/1.1\r\nHost: " + b"h" * 9000 + b"\r\n\r\n",
                      b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET /" + b"%" * 50 + b" HTTP/1.1\r\n\r\n", b"\r\n" * 50, b"CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n"):
-            with socket.create_connection(("127.0.0.1", self.e.port), 30) as s:
+            with socket.create_connection(("127.0.0.1", self.e.port), 60) as s:
                 s.sendall(junk)
                 s.shutdown(socket.SHUT_WR)
                 try:
@@ -182,7 +182,7 @@ class Files(unittest.TestCase):
                 except ConnectionResetError:
                     pass
         self.assertEqual(self.e.request()[0], 200)
-        wait_for(lambda: self.e.fds() <= before, 40, "their descriptors to be closed")
+        wait_for(lambda: self.e.fds() <= before, 60, "their descriptors to be closed")
 
     def test_thousand_connections(self):
         self.e.request()
@@ -192,13 +192,13 @@ class Files(unittest.TestCase):
                 if i % 3:
                     s.sendall(b"GET / HT")
         self.assertEqual(self.e.request()[0], 200)
-        wait_for(lambda: self.e.fds() <= before, 40, "their descriptors to be closed")
+        wait_for(lambda: self.e.fds() <= before, 60, "their descriptors to be closed")
 
     def test_too_many_at_once(self):
         held = []
         try:
             for _ in range(530):
-                held.append(socket.create_connection(("127.0.0.1", self.e.port), 30))
+                held.append(socket.create_connection(("127.0.0.1", self.e.port), 60))
             last = held[-1]
             self.assertIn(b"503", last.recv(100))
         finally:

@@ -215,7 +215,7 @@ class Messages(unittest.TestCase):
         except OSError:
             pass
         self.assertLess(self.e.status()["rss"], 150 * MB)
-        wait_for(lambda: self.e.status()["windows"] == 0, 20, "it to be dropped")
+        wait_for(lambda: self.e.status()["windows"] == 0, 60, "it to be dropped")
 
 
 class Streams(unittest.TestCase):
@@ -382,7 +382,7 @@ class Many(unittest.TestCase):
                 continue
             ws.close()
         wait_for(lambda: e.status()["clients"] <= 1)
-        wait_for(lambda: e.fds() <= fds, 40, "their descriptors to be closed")
+        wait_for(lambda: e.fds() <= fds, 60, "their descriptors to be closed")
         # the sanitizer keeps freed memory for a while
         self.assertLess(e.status()["rss"] - rss, 80 * MB)
 

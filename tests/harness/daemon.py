@@ -65,7 +65,7 @@ class Daemon(Fixture):
         """Starts `towline ARGS` on a terminal of its own: a Terminal."""
         return Terminal(self.argv(*args), env=self.env, cwd=self.home, **kw)
 
-    def client(self, answers=None, hello=True, deadline=20):
+    def client(self, answers=None, hello=True, deadline=60):
         """A connected ControlClient; starts the daemon where it does not run."""
         if not os.path.exists(self.control):
             run([os.path.join(self.stage, "bin", "towline"), "status"], check=False, env=self.env, cwd=self.home)
@@ -96,12 +96,12 @@ class Daemon(Fixture):
             return
         try:
             c = ControlClient(self.control)
-            c.call("daemon/stop", timeout=10)
+            c.call("daemon/stop", timeout=60)
             c.close()
         except Exception:  # a daemon that does not answer is killed below
             pass
         try:
-            wait_for(lambda: self.pid() != pid, 10, "towlined to end")
+            wait_for(lambda: self.pid() != pid, 60, "towlined to end")
         except Timeout:
             os.kill(pid, 9)
             raise
@@ -149,7 +149,7 @@ class Terminal:
             return bool(more)
         return True
 
-    def expect(self, text, deadline=30, start=0):
+    def expect(self, text, deadline=60, start=0):
         """Waits until text appears at or after byte `start`; returns the position behind it."""
         want, stop = text.encode() if isinstance(text, str) else text, time.monotonic() + deadline
         alive = True
@@ -173,7 +173,7 @@ class Terminal:
         import termios
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
 
-    def wait(self, deadline=30):
+    def wait(self, deadline=60):
         """The exit status, after reading everything."""
         stop = time.monotonic() + deadline
         while self.process.poll() is None:

@@ -52,7 +52,7 @@ if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
-def wait_for(predicate, deadline=20.0, what="it to happen"):
+def wait_for(predicate, deadline=60.0, what="it to happen"):
     """Calls predicate until it gives something true, and returns that. Timeout after `deadline` seconds."""
     end, pause = time.monotonic() + deadline, 0.005
     while True:
@@ -72,7 +72,7 @@ def free_port():
         return s.getsockname()[1]
 
 
-def wait_port(port, deadline=20.0, alive=lambda: True):
+def wait_port(port, deadline=60.0, alive=lambda: True):
     """Until something listens on a loopback port; alive: false ends the wait as a failure."""
     def there():
         if not alive():
@@ -179,7 +179,7 @@ def kill_marked(mark_=None, uid=None):
             except ProcessLookupError:
                 pass
         return not found
-    wait_for(gone, 10, "the killed processes to go")
+    wait_for(gone, 60, "the killed processes to go")
 
 
 def scratch(prefix="tl-"):

@@ -17,7 +17,7 @@ class OpenSsh(unittest.TestCase):
                 self.assertIn(shell, host.remote("echo $SHELL").stdout)
                 home, mark = host.dir, host.mark
                 sleeper = subprocess.Popen(["ssh", "-F", host.config, "demo", "sleep 1000"], stdin=subprocess.DEVNULL)
-                wait_for(lambda: find_processes(mark), 20, "the remote program")
+                wait_for(lambda: find_processes(mark), 60, "the remote program")
                 host.stop()
                 sleeper.wait(20)
                 self.assertEqual(find_processes(mark), [])
@@ -46,7 +46,7 @@ class OpenSsh(unittest.TestCase):
     def test_extra_lines_and_connections(self):
         host = Sshd(extra="AllowTcpForwarding no\nForceCommand internal-sftp", wire=True, test=self)
         self.assertNotEqual(host.remote("echo x", check=False).stdout, "x\n")
-        wait_for(lambda: not host.connections(), 20, "the connection to end")
+        wait_for(lambda: not host.connections(), 60, "the connection to end")
         self.assertGreater(host.wire.passed[0], 0)
 
     def test_drop(self):

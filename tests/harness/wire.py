@@ -45,7 +45,7 @@ class Wire(Fixture):
                 c.close()
                 continue
             try:
-                s = socket.create_connection(("127.0.0.1", self.target), 10)
+                s = socket.create_connection(("127.0.0.1", self.target), 60)
             except OSError:
                 c.close()
                 continue

@@ -35,7 +35,7 @@ def mask(data, key):
 
 
 class WebSocket:
-    def __init__(self, port, path="/ws", origin=True, host=None, protocol="towline", timeout=30, family="127.0.0.1", headers=()):
+    def __init__(self, port, path="/ws", origin=True, host=None, protocol="towline", timeout=60, family="127.0.0.1", headers=()):
         self.sock = socket.create_connection((family, port), timeout)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         key = base64.b64encode(os.urandom(16))

@@ -128,9 +128,9 @@ class Exec(Host):
 
     def test_a_stream_given_up_ends_the_whole_group(self):
         s, _ = self.stream(open="exec", command="sleep 6543 & trap '' TERM HUP; while :; do sleep 7654; done")
-        wait_for(lambda: len(self.sleepers("6543", "7654")) == 2, 20, "the command to run")
+        wait_for(lambda: len(self.sleepers("6543", "7654")) == 2, 60, "the command to run")
         s.close()
-        wait_for(lambda: not self.sleepers("6543", "7654"), 20, "the command's group to end")
+        wait_for(lambda: not self.sleepers("6543", "7654"), 60, "the command's group to end")
 
     def sleepers(self, *seconds):
         out = []
@@ -244,7 +244,7 @@ class Connections(Host):
         def refused():
             with socket.socket() as probe:
                 return probe.connect_ex(("127.0.0.1", port)) != 0
-        wait_for(refused, 20, "the listener to end")
+        wait_for(refused, 60, "the listener to end")
 
 
 if __name__ == "__main__":

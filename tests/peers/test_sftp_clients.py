@@ -103,7 +103,7 @@ class Sshfs(unittest.TestCase):
         self.addCleanup(end, self.server)
         self.addCleanup(end, self.sshfs)
         self.addCleanup(lambda: subprocess.run(["fusermount", "-u", "-z", self.mount], capture_output=True))
-        wait_for(lambda: os.path.ismount(self.mount) or self.sshfs.poll() is not None, 20, "the mount")
+        wait_for(lambda: os.path.ismount(self.mount) or self.sshfs.poll() is not None, 60, "the mount")
         self.assertIsNone(self.sshfs.poll())
 
     def m(self, *p):
