@@ -407,14 +407,14 @@ static void closed(void *ctx)
 static int teardown(void **state)
 {
 	char path[128];
-	static const char *const files[] = {"token", "ports", "hosts.json"};
+	static const char *const files[] = {"token", "ports", "hosts.json", "forwards-key"};
 
 	(void)state;
 	hub_close(w.hub, closed, NULL);
 	for (int i = 0; i < 5; i++)
 		uv_run(&w.loop.uv, UV_RUN_NOWAIT);
 	loop_fini(&w.loop);
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
 		snprintf(path, sizeof(path), "%s/%s", w.dir, files[i]);
 		unlink(path);
 	}
