@@ -76,10 +76,21 @@ class Link(Forwards):
                 os.kill(p, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+        # until the last of them is gone its listener still takes connections, and all looks as before
+        wait_for(lambda: all(gone(p) for p in agents), 60, "the old programs to be gone")
         # the old link is unknown to a new agent
         wait_for(lambda: self.phase() == "connected" and [x for x in self.forwards() if x["state"] == "listening"] and not refused(there),
                  60, "the listener")
         self.assertEqual(talk(there), b"hello<end>")
+
+
+def gone(pid):
+    """Its descriptors are closed: a process that ends loses its name and environment before them."""
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] in "ZX"
+    except OSError:
+        return True
 
 
 class Restart(Forwards):
