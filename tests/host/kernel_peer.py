@@ -58,6 +58,8 @@ class Viewer:
         self.record = bytearray()
         self.records, self.taken = [], 0
         self.gaps, self.exit, self.snapshot, self.answers = [], None, None, []
+        self.given = set()  # indexes of records that a caller has got
+        self.ended = {}  # what ended each request so far: its reply, its idle status
         self.pieces = {SNAPSHOT: b"", ANSWER: b""}
         self.window = window
         if start is not None:
@@ -145,27 +147,28 @@ class Viewer:
         while self.taken >= len(self.records):
             self.step(deadline)
         self.taken += 1
-        return self.records[self.taken - 1]
+        r = self.records[self.taken - 1]
+        if r.type and (r.type.endswith("_reply") or (r.type == "status" and r.content["execution_state"] == "idle")):
+            self.ended.setdefault(r.parent, set()).add(r.type)
+        return r
 
     def until(self, wanted, deadline=DEADLINE):
         """Records up to the one that `wanted` accepts, it included."""
         out = []
         while True:
             out.append(self.next(deadline))
+            self.given.add(self.taken - 1)
             if wanted(out[-1]):
                 return out
 
     def until_idle(self, msg_id, deadline=DEADLINE):
-        """Everything up to a request's idle status and reply."""
-        seen = set()
-
-        def done(r):
-            if r.parent == msg_id and r.type == "status" and r.content["execution_state"] == "idle":
-                seen.add("idle")
-            elif r.parent == msg_id and r.type.endswith("_reply"):
-                seen.add("reply")
-            return len(seen) == 2
-        return [r for r in self.until(done, deadline) if r.parent == msg_id]
+        """Everything of a request up to its idle status and reply that was not given out before. Channels have no order among
+        each other: a part of it may have come while another request was waited for."""
+        while len(self.ended.get(msg_id, ())) < 2:
+            self.next(deadline)
+        own = [i for i in range(self.taken) if self.records[i].parent == msg_id and i not in self.given]
+        self.given.update(own)
+        return [self.records[i] for i in own]
 
     def run(self, code, deadline=DEADLINE):
         return self.until_idle(self.execute(code), deadline)
