@@ -163,7 +163,9 @@ export async function portText(page, name) {
 }
 
 export async function waitPort(page, name) {
-  await until(() => portText(page, name), `port ${name} in the view`)
+  await until(() => portText(page, name), `port ${name} in the view`).catch(async (error) => {
+    throw new Error(`${error.message}, which shows ${JSON.stringify(await rows(page))}`)
+  })
 }
 
 export async function waitNoPort(page, name) {
@@ -175,7 +177,11 @@ export async function portMenu(page, name, item, below) {
   const label = (await portText(page, name))[1]
   await page.click(`.ports-view .monaco-list-row:has(.monaco-table-td:nth-child(2):has-text("${label}")) .monaco-table-td:nth-child(4)`, { button: 'right' })
   const entry = (text) => `.context-view .action-item:has(.action-label[aria-label="${text}"]), .context-view .action-item:has-text("${text}")`
-  await page.hover(entry(item))
+  /* a menu that has just opened may miss the mouse: Enter would then go to no item */
+  await until(async () => {
+    await page.hover(entry(item))
+    return page.$(`.context-view .action-item.focused:has-text("${item}")`)
+  }, `${item} to be the menu's choice`)
   if (below) {
     const sub = `.monaco-submenu .action-item:has-text("${below}")`
     await page.waitForSelector(sub, { timeout: DEADLINE })

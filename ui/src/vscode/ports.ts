@@ -107,7 +107,10 @@ export class PortsView {
     const { explorer } = this
     this.ports.onChanged.on((list) => this.notice(list))
     if (this.ports.list) this.notice(this.ports.list)
-    explorer.tunnelModel.onForwardPort((entry) => entry && this.completeAdopted(entry))
+    explorer.tunnelModel.onForwardPort((entry) => {
+      if (entry) this.completeAdopted(entry)
+      setTimeout(() => this.keepLabels(), 0)
+    })
     explorer.tunnelModel.onPortName(() => this.tellLabels())
     /* the fixed ones first: VS Code brings back the kept ones as soon as these are known */
     await this.refresh()
@@ -260,18 +263,33 @@ export class PortsView {
   /** VS Code takes a tunnel that appeared for the user's, without a name. */
   private completeAdopted(entry: Tunnel): void {
     const key = makeAddress(entry.remoteHost, entry.remotePort)
-    if (this.labels.has(key)) entry.name = this.labels.get(key)
+    if (this.labels.has(key)) this.rename(entry, this.labels.get(key))
     this.labels.delete(key)
     const info = this.adopted.get(key)
     if (!info) return
     this.adopted.delete(key)
-    entry.name = info.label ?? entry.name
+    this.rename(entry, info.label ?? entry.name)
     entry.source = info.source === 'auto' ? AutoTunnelSource
       : info.source === 'user' ? UserTunnelSource
       : { source: TunnelSource.User, description: 'Forwarded by a Command' }
     if (info.protocol) {
       entry.protocol = info.protocol as TunnelProtocol
       entry.localUri = URI.parse(`${info.protocol}://${localOf(info)}`)
+    }
+  }
+
+  /** The view may have drawn the row already: it draws again when told of a name. */
+  private rename(entry: Tunnel, name: string | undefined): void {
+    if (entry.name === name) return
+    entry.name = name
+    setTimeout(() => this.model._onPortName.fire({ host: entry.remoteHost, port: entry.remotePort }), 0)
+  }
+
+  /** A program that is found once more (after a reload) comes without a name, and VS Code then takes away the one there was. */
+  private keepLabels(): void {
+    for (const [id, shown] of this.shown) {
+      const info = this.forwards.byId(id)
+      if (info?.label) this.takeLabel(shown, info)
     }
   }
 
@@ -331,6 +349,7 @@ export class PortsView {
       if (source.source !== TunnelSource.Auto || now.has(key) || (before && !before.has(key))) continue
       await this.explorer.close({ host: remoteHost, port: remotePort }, TunnelCloseReason.AutoForwardEnd)
     }
+    this.keepLabels()
   }
 
   private async mayForward(host: string, port: number, fromOutput: boolean): Promise<boolean> {

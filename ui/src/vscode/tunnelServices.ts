@@ -21,6 +21,7 @@ export interface ModelInsides {
   restoreComplete: boolean
   onRestoreComplete: Emitter<void>
   _onClosePort: Emitter<{ host: string; port: number }>
+  _onPortName: Emitter<{ host: string; port: number }>
 }
 
 export class TowlineTunnelService extends AbstractTunnelService {
