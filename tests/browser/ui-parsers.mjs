@@ -241,6 +241,23 @@ test('the end of a program comes after its last text, once', async () => {
   assert.equal(streams[0].open, false)
 })
 
+/* a killed agent answers the old link with unknown_link: a save at that moment was given up, a terminal said "not connected" */
+test('an agent killed while something is asked: asked again over the new link', async () => {
+  for (const name of ['unknown_link', 'gap', 'closed']) {
+    const { v, streams, seen } = viewer()
+    await v.attach(true)
+    streams[0].give(attached(0, 0, 0))
+    streams[0].break(name)
+    await until(() => streams.length === 2, 'the second stream', 60000)
+    assert.equal(seen.text, '', name)
+    const files = sftp(base)
+    await files.pool.run((session) => session.list('/'))
+    files.streams[0].onSend = () => files.streams[0].break(name)
+    assert.ok((await files.pool.run((session) => session.list('/'))).length > 0, name)
+    assert.equal(files.streams.length, 2, name)
+  }
+})
+
 test('a terminal that is gone ends; another failure leaves it for later', async () => {
   const { v, streams, seen } = viewer()
   await v.attach(true)

@@ -29,9 +29,12 @@ export function fromRpcError(error: { code: number; message: string; data?: { na
   return new TowlineError(row.name, row.number, row.retryable, error.message || row.what)
 }
 
+/* what breaks streams while a new link is made by itself: the agent was restarted, or the old link could not be resumed */
+const LINK_ANEW = ['gap', 'unknown_link', 'not_connected']
+
 /** True when the same request may work later although nobody did anything. */
 export function isRetryable(error: unknown): boolean {
-  return error instanceof TowlineError && (error.retryable || error.errorName === 'gap' || error.errorName === 'not_connected')
+  return error instanceof TowlineError && (error.retryable || LINK_ANEW.includes(error.errorName))
 }
 
 /* SFTP v3's own codes, for servers whose message does not begin with a name */
