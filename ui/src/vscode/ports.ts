@@ -111,7 +111,7 @@ export class PortsView {
       if (entry) this.completeAdopted(entry)
       setTimeout(() => this.keepLabels(), 0)
     })
-    explorer.tunnelModel.onPortName(() => this.tellLabels())
+    explorer.tunnelModel.onPortName((named) => this.tellLabels(named))
     /* the fixed ones first: VS Code brings back the kept ones as soon as these are known */
     await this.refresh()
     explorer.setTunnelInformation({
@@ -215,8 +215,10 @@ export class PortsView {
     }
   }
 
-  private tellLabels(): void {
+  /* of the port that was named only: others may still wait for their own labels */
+  private tellLabels(named: { host: string; port: number }): void {
     for (const [id, { host, port }] of this.shown) {
+      if (port !== named.port || near(host) !== near(named.host)) continue
       const entry = mapHasAddressLocalhostOrAllInterfaces(this.model.forwarded, host, port)
       const info = this.forwards.byId(id)
       if (!entry || !info || this.adopted.has(makeAddress(host, port)) || (entry.name ?? '') === (info.label ?? '')) continue
