@@ -89,7 +89,7 @@ test('label and local port are changed, the command line sees them', async () =>
   await win.until(async () => /Files/.test((await order('towline', { argv: ['forward', here.alias] })).stdout), 'the label at the command line')
 })
 
-test('a reload brings the forward back, under its name and address', async () => {
+test('a reload brings the forward back, the page in the preview with it', async () => {
   const before = await local(web)
   await portMenu(page, web, 'Preview in Editor')
   const shown = () => win.waitFrame(page, 'hello.py', (f) => new URL(f.url()).port === before)
@@ -100,6 +100,7 @@ test('a reload brings the forward back, under its name and address', async () =>
   await showView()
   await waitPort(page, `Files (${web})`)
   assert.equal(await local(web), before)
+  await shown()
   await win.command(page, 'workbench.action.closeAllEditors')
 })
 

@@ -94,9 +94,8 @@ test('after a reload it is the same shell with the same scrollback', async () =>
   await win.waitTerminal(page, 'kept-333')
   await page.reload()
   await win.waitReady(page)
-  /* the terminal may draw its first screen only with the next output */
-  assert.equal(await shellPid('again'), pid)
   await win.waitTerminal(page, 'kept-333')
+  assert.equal(await shellPid('again'), pid)
 })
 
 test('ssh killed: the terminal keeps its shell, unsaved text is kept, a save works', async () => {
@@ -193,7 +192,7 @@ test('the exit of the shell closes the terminal', async () => {
 })
 
 test('nothing was asked of other machines, no policy was broken, no error was left', () => {
-  assert.deepEqual(page.problems.filter((p) => !/the local daemon does not run/.test(p)) /* it was stopped on purpose */, [])
+  assert.deepEqual(page.problems, [])
   assert.ok(existsSync(path.join(here.config, 'towline')))
 })
 
