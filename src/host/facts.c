@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "host/rundir.h"
 #include "loop/fsx.h"
+#include "loop/sock.h"
 
 static const char *absolute_env(const char *name)
 {
@@ -43,17 +44,19 @@ bool facts_add(yyjson_mut_doc *doc, yyjson_mut_val *obj)
 {
 	struct utsname u;
 	const char *tmp = absolute_env("TMPDIR");
-	char dir[TL_LIMIT_PATH], data[TL_LIMIT_PATH + 8];
+	char dir[TL_LIMIT_PATH], data[TL_LIMIT_PATH + 8], network[64];
 
 	if (uname(&u) != 0)
 		memset(&u, 0, sizeof(u));
 	if (server_dir(dir, sizeof(dir)) != 0)
 		str_copy(dir, sizeof(dir), "/tmp/.towline-server");
 	snprintf(data, sizeof(data), "%s/data", dir);
+	network_name(network, sizeof(network));
 	return json_add_path(doc, obj, "os", u.sysname) &&
 	       json_add_path(doc, obj, "arch", u.machine) &&
 	       json_add_path(doc, obj, "kernel", u.release) &&
 	       json_add_path(doc, obj, "hostname", u.nodename) && add_person(doc, obj) &&
 	       json_add_path(doc, obj, "tmp", tmp ? tmp : "/tmp") &&
-	       json_add_path(doc, obj, "dataDir", data);
+	       json_add_path(doc, obj, "dataDir", data) &&
+	       (!network[0] || yyjson_mut_obj_add_strcpy(doc, obj, "network", network));
 }

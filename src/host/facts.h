@@ -4,8 +4,8 @@
 
 #include "wire/json.h"
 
-/* Adds os, arch, kernel, hostname, user, uid, home, shell, tmp, dataDir to obj (as HostInfo names
- * them). Strings are copied into doc. False when memory ran out. */
+/* Adds os, arch, kernel, hostname, user, uid, home, shell, tmp, dataDir, network to obj (as
+ * HostInfo names them). Strings are copied into doc. False when memory ran out. */
 bool facts_add(yyjson_mut_doc *doc, yyjson_mut_val *obj);
 
 #endif

@@ -14,6 +14,7 @@
 
 #include "host/kernel_state.h"
 #include "host/login_env.h"
+#include "host/ports_session.h"
 #include "loop/fsx.h"
 
 static const char *const port_names[JUPYTER_CHANNELS] = {"shell_port", "control_port", "iopub_port",
@@ -131,6 +132,7 @@ int kernel_connection_write(struct kernel *k, struct tl_err *err)
 		kernel_connection_path(k, (enum jupyter_channel)i, path, sizeof(path));
 		unlink(path);
 	}
+	session_sockets_forget(k->plan.dir);
 	rc = rc ? rc : write_file(k, err);
 	if (!rc && !k->public_file)
 		publish(k);
@@ -148,6 +150,7 @@ void kernel_connection_remove(struct kernel *k)
 		unlink(k->public_file);
 	free(k->public_file);
 	k->public_file = NULL;
+	session_sockets_forget(k->plan.dir);
 	unlink(k->plan.connection_file);
 	rmdir(k->plan.dir);
 }

@@ -223,6 +223,9 @@ static int start(struct kernel *k, struct tl_err *err)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGINT, SIG_IGN);
+	/* a server that code left behind still belongs here, for whoever asks whose ports are whose
+	 */
+	child_adopt_orphans(&k->loop);
 	int rc = signal_watch(&k->loop, &k->on_term, SIGTERM, on_signal_term, k);
 	rc = rc ? rc : signal_watch(&k->loop, &k->on_usr1, SIGUSR1, on_signal_usr1, k);
 	if (rc)

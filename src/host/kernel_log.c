@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "host/kernel_state.h"
+#include "host/ports_session.h"
 
 /* Appends a record; what does not fit is replaced by a LOST. */
 static void put_record(struct kernel *k, uint8_t kind, uint8_t channel,
@@ -121,6 +122,8 @@ static void own_message(struct kernel *k, enum jupyter_channel c, const struct j
 		k->shell_answers = true;
 	}
 	if (k->phase == KERNEL_STARTING && k->shell_answers && k->iopub_answers && !k->stop) {
+		/* before anybody can run anything */
+		session_sockets_note(k->plan.dir, k->child.pid);
 		k->phase = KERNEL_READY;
 		kernel_log_state(k, "ready", NULL, NULL);
 		kernel_start_done(k, NULL);

@@ -1,5 +1,6 @@
 /* ports.h - `towline-host ports`: tells which TCP ports this host listens on, and which of them
- * belong to programs below this user's terminals (docs/ports.md). One process per `ports` stream.
+ * belong to programs below this user's terminals and sessions (docs/ports.md). One process per
+ * `ports` stream.
  */
 #ifndef TL_HOST_PORTS_H
 #define TL_HOST_PORTS_H

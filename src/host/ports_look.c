@@ -1,5 +1,5 @@
 /* ports_look.c - one look for listeners (see ports_state.h): the sockets of the kernel's answer
- * meet the processes below the terminals.
+ * meet the processes below the terminals and sessions.
  *
  * A socket is found once, by its inode, and keeps its owner until it is closed. One that no process
  * below a terminal has open is looked for again in the next looks, since a process may move between
@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/str.h"
+#include "host/ports_session.h"
 #include "host/ports_state.h"
 
 #define YOUNG_LOOKS 3
@@ -42,21 +43,34 @@ static void entry_give(struct ports_entry *e, const struct ports_proc *p, enum e
 	e->pid = p->pid;
 	e->start = p->start;
 	memcpy(e->comm, p->comm, sizeof(e->comm));
-	str_copy(e->term, sizeof(e->term), p->term);
+	e->from = p->from;
 }
 
 static void on_socket(void *ctx, uint64_t inode)
 {
 	struct search *f = ctx;
 	struct ports_entry *e = entry_find(f->o, inode);
+	enum entry_kind kind = f->kind;
 
 	/* the first that has it is nearest to the terminal: the server, not its workers */
 	if (!e || e->kept || (f->kind == ENTRY_OTHER && e->kind != ENTRY_OTHER) ||
 	    (e->kind == ENTRY_HIDDEN && f->kind != ENTRY_HIDDEN))
 		return;
-	if (e->kind != f->kind || e->pid != f->p->pid)
+	if (kind == ENTRY_OWNED && f->p->from.kernel) {
+		enum session_socket of =
+		    session_socket_kind(f->o->forced_run_dir, f->p->from.id, inode);
+		/* looked at again until the kernel has answered */
+		if (of == SESSION_SOCKET_UNKNOWN) {
+			e->kind = ENTRY_YOUNG;
+			e->looks = YOUNG_LOOKS;
+			return;
+		}
+		if (of == SESSION_SOCKET_OWN)
+			kind = ENTRY_HIDDEN;
+	}
+	if (e->kind != kind || e->pid != f->p->pid)
 		f->o->dirty = true;
-	entry_give(e, f->p, f->kind);
+	entry_give(e, f->p, kind);
 }
 
 /* Listeners of our agent for its clients (streams tcpip-forward) are no news to them. */

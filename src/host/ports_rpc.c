@@ -75,7 +75,7 @@ static bool add_entry(yyjson_mut_doc *d, yyjson_mut_val *list, const struct port
 	if (e->pid)
 		add_process(d, o, e);
 	if (e->kind == ENTRY_OWNED)
-		yyjson_mut_obj_add_strcpy(d, o, "term", e->term);
+		yyjson_mut_obj_add_strcpy(d, o, e->from.kernel ? "kernel" : "term", e->from.id);
 	return yyjson_mut_obj_add_bool(d, o, "owned", e->kind == ENTRY_OWNED);
 }
 

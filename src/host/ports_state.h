@@ -1,6 +1,7 @@
 /* ports_state.h - inside of `towline-host ports`. Private to host/ports*.c.
  *
- * Three tables, each made anew in a look and compared with the one before: terminals (holds), the
+ * Three tables, each made anew in a look and compared with the one before: holds (of terminals and
+ * of sessions), the
  * processes below them, and the listening sockets of the host. A look begins with the question
  * whether any of those processes has used the processor since the last one: a process that has not
  * cannot have called listen(), nor started one that did. Only then is the rest looked at.
@@ -15,9 +16,14 @@
 
 #define HOLD_ID 40
 
-/* A terminal. */
-struct ports_hold {
+/* A terminal or session: what owns processes. */
+struct ports_root {
 	char id[HOLD_ID];
+	bool kernel; /* a session */
+};
+
+struct ports_hold {
+	struct ports_root name;
 	pid_t pid; /* of its hold process; 0: not reached yet */
 	uint64_t start;
 	uint64_t seen_ms;
@@ -28,7 +34,7 @@ struct ports_proc {
 	pid_t pid;
 	uint64_t start;
 	uint64_t cpu_ns;
-	char term[HOLD_ID]; /* of a stray: the terminal it came from */
+	struct ports_root from; /* of a stray: where it came from */
 	char comm[PROC_COMM];
 	int tty;
 	uint32_t threads;
@@ -53,7 +59,8 @@ struct ports_entry {
 	/* owner, or (only with --once) the process of a listener outside of the tree */
 	pid_t pid;
 	uint64_t start;
-	char comm[PROC_COMM], term[HOLD_ID];
+	char comm[PROC_COMM];
+	struct ports_root from;
 	bool kept; /* its owner was found in this look */
 };
 
@@ -63,7 +70,8 @@ struct ports_tty {
 	bool used;      /* in this look */
 };
 
-#define PORTS_TTYS 1024
+#define PORTS_TTYS  1024
+#define PORTS_HOLDS (TL_LIMIT_TERMS + TL_LIMIT_KERNELS)
 
 struct ports {
 	const char *forced_run_dir;
@@ -84,7 +92,7 @@ struct ports {
 	struct ports_tty *ttys;
 	size_t tty_count;
 	/* ports_tree.c */
-	struct ports_hold holds[TL_LIMIT_TERMS];
+	struct ports_hold holds[PORTS_HOLDS];
 	size_t hold_count;
 	struct ports_proc *procs;
 	size_t proc_count, proc_cap;
@@ -109,12 +117,12 @@ void kernel_open(struct ports *o);
 int kernel_listeners(struct ports *o, struct ports_sockets *out);
 void kernel_close(struct ports *o);
 
-/* ---- ports_tree.c: terminals and their processes ---- */
-/* Looks which terminals there are. true when that changed. */
+/* ---- ports_tree.c: terminals, sessions and their processes ---- */
+/* Looks which terminals and sessions there are. true when that changed. */
 bool tree_find_holds(struct ports *o, uint64_t now_ms);
 /* Has nothing below the terminals run since the last look? */
 bool tree_quiet(struct ports *o);
-/* Finds every process below the terminals anew; parents come before their children. The strays of
+/* Finds every process below them anew; parents come before their children. The strays of
  * the list stay. 0 or TL_E_NOMEM. */
 int tree_walk(struct ports *o);
 /* Only shells that wait, so nothing can begin to listen before a terminal moves. */

@@ -1,7 +1,7 @@
-/* ports_tree.c - the processes below this user's terminals (see ports_state.h). Only they are
- * looked at: the rest of /proc is never read, but on kernels that do not tell a process's children.
- * A hold takes in what its programs leave behind (it is a subreaper), so a daemon started in a
- * terminal stays in the tree as long as that terminal is there. */
+/* ports_tree.c - the processes below this user's terminals and sessions (see ports_state.h). Only
+ * they are looked at: the rest of /proc is never read, but on kernels that do not tell a process's
+ * children. A hold takes in what its programs leave behind (it is a subreaper), so a daemon started
+ * in a terminal stays in the tree as long as that terminal is there. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,7 @@
 #include "host/ports_state.h"
 
 #define CHILDREN_MAX 4096
-/* A terminal without a program is a new one, or one that ended and waits for its reader. */
+/* A hold without a program is a new one, or one that ended and waits for its reader. */
 #define FRESH_MS 30000
 
 /* ---- one process ---- */
@@ -157,14 +157,15 @@ size_t tree_children(struct ports *o, pid_t pid, uint32_t threads, pid_t *out, s
 	return o->children_unknown ? children_by_parent(pid, out, max) : n;
 }
 
-/* ---- terminals ---- */
+/* ---- terminals and sessions ---- */
 
 /* Which process listens on the hold's socket. 0: not known now. */
-static pid_t hold_pid(struct ports *o, const char *id)
+static pid_t hold_pid(struct ports *o, const char *id, bool kernel)
 {
 	struct ucred who = {0};
 	socklen_t n = sizeof(who);
-	int fd = hold_connect(o->forced_run_dir, id, NULL);
+	int fd = kernel ? kernel_connect(o->forced_run_dir, id, NULL)
+			: hold_connect(o->forced_run_dir, id, NULL);
 
 	if (fd < 0)
 		return 0;
@@ -176,11 +177,16 @@ static pid_t hold_pid(struct ports *o, const char *id)
 
 struct finding {
 	struct ports *o;
-	struct ports_hold found[TL_LIMIT_TERMS];
+	struct ports_hold found[PORTS_HOLDS];
 	size_t n;
 	uint64_t now_ms;
-	bool changed;
+	bool kernel, changed;
 };
+
+static bool same_root(const struct ports_root *a, const struct ports_root *b)
+{
+	return a->kernel == b->kernel && strcmp(a->id, b->id) == 0;
+}
 
 static bool hold_alive(const struct ports_hold *h)
 {
@@ -192,24 +198,25 @@ static bool hold_alive(const struct ports_hold *h)
 static void found_one(void *ctx, const char *id)
 {
 	struct finding *f = ctx;
+	struct ports_root name = {.kernel = f->kernel};
 	struct ports_hold *h;
 	struct proc_stat st;
 
-	if (f->n >= TL_LIMIT_TERMS || strlen(id) >= HOLD_ID)
+	if (f->n >= PORTS_HOLDS || !str_copy(name.id, sizeof(name.id), id))
 		return;
 	h = &f->found[f->n];
 	for (size_t i = 0; i < f->o->hold_count; i++) {
-		if (strcmp(f->o->holds[i].id, id) == 0 && hold_alive(&f->o->holds[i])) {
+		if (same_root(&f->o->holds[i].name, &name) && hold_alive(&f->o->holds[i])) {
 			*h = f->o->holds[i];
 			f->n++;
 			return;
 		}
 	}
-	*h = (struct ports_hold){.pid = hold_pid(f->o, id), .seen_ms = f->now_ms};
+	*h = (struct ports_hold){
+	    .name = name, .pid = hold_pid(f->o, id, f->kernel), .seen_ms = f->now_ms};
 	if (!h->pid || tree_stat(h->pid, &st) != 0)
 		return;
 	h->start = st.start;
-	str_copy(h->id, sizeof(h->id), id);
 	f->n++;
 	f->changed = true;
 }
@@ -224,6 +231,8 @@ bool tree_find_holds(struct ports *o, uint64_t now_ms)
 	f->o = o;
 	f->now_ms = now_ms;
 	holds_each(o->forced_run_dir, found_one, f);
+	f->kernel = true;
+	kernels_each(o->forced_run_dir, found_one, f);
 	changed = f->changed || f->n != o->hold_count;
 	memcpy(o->holds, f->found, f->n * sizeof(f->found[0]));
 	o->hold_count = f->n;
@@ -248,7 +257,7 @@ static struct ports_proc *proc_new(struct ports *o)
 }
 
 /* Appends a process. 0, TL_E_NOENT: it is gone; TL_E_NOMEM. */
-static int proc_add(struct ports *o, pid_t pid, const char *term)
+static int proc_add(struct ports *o, pid_t pid, const struct ports_root *from)
 {
 	char cmdline[256];
 	struct tl_bytes args;
@@ -273,7 +282,7 @@ static int proc_add(struct ports *o, pid_t pid, const char *term)
 	p->idler = args.n + 1 < sizeof(cmdline) && proc_is_idler(st.comm, args);
 	p->towline = proc_is_towline(args, NULL);
 	memcpy(p->comm, st.comm, sizeof(p->comm));
-	str_copy(p->term, sizeof(p->term), term);
+	p->from = *from;
 	return 0;
 }
 
@@ -288,7 +297,7 @@ static int add_strays(struct ports *o)
 			known = o->procs[k].pid == e->pid;
 		if (known)
 			continue;
-		rc = proc_add(o, e->pid, e->term);
+		rc = proc_add(o, e->pid, &e->from);
 		if (rc == TL_E_NOMEM)
 			return rc;
 		if (rc == 0 && o->procs[o->proc_count - 1].start == e->start)
@@ -313,13 +322,13 @@ static int walk_from(struct ports *o, size_t first, pid_t *children)
 {
 	for (size_t i = first; i < o->proc_count; i++) {
 		const struct ports_proc *p = &o->procs[i];
-		char term[HOLD_ID];
+		/* the table may move */
+		struct ports_root from = p->from;
 		size_t n = tree_children(o, p->pid, p->threads, children, CHILDREN_MAX);
-		str_copy(term, sizeof(term), p->term);
 		for (size_t k = 0; k < n && o->proc_count < TL_LIMIT_PORTS_PROCESSES; k++) {
 			/* a terminal may have been made from another one */
 			if (!is_hold(o, children[k]) &&
-			    proc_add(o, children[k], term) == TL_E_NOMEM)
+			    proc_add(o, children[k], &from) == TL_E_NOMEM)
 				return TL_E_NOMEM;
 		}
 	}
@@ -334,7 +343,7 @@ int tree_walk(struct ports *o)
 
 	o->proc_count = 0;
 	for (size_t i = 0; i < o->hold_count && rc != TL_E_NOMEM; i++) {
-		rc = proc_add(o, o->holds[i].pid, o->holds[i].id);
+		rc = proc_add(o, o->holds[i].pid, &o->holds[i].name);
 		if (rc == 0)
 			o->procs[o->proc_count - 1].root = true;
 	}
@@ -374,7 +383,7 @@ bool tree_idle(const struct ports *o, uint64_t now_ms)
 		bool program = false;
 		for (size_t k = 0; k < o->proc_count && !program; k++)
 			program =
-			    !o->procs[k].root && strcmp(o->procs[k].term, o->holds[i].id) == 0;
+			    !o->procs[k].root && same_root(&o->procs[k].from, &o->holds[i].name);
 		if (!program && now_ms - o->holds[i].seen_ms < FRESH_MS)
 			return false;
 	}

@@ -1,7 +1,8 @@
 /* ports_wake.c - what wakes the look for listeners (see ports_state.h), all of it from one inotify
- * instance: the run folders, where terminals appear and go, and the terminals' devices. A program
- * that reads from or writes to its terminal shows as an event there. Devices are watched for one
- * event only and armed again by the next look, so a busy terminal costs no more than a quiet one.
+ * instance: the run folders, where terminals and sessions appear and go, and the terminals'
+ * devices. A program that reads from or writes to its terminal shows as an event there. Devices are
+ * watched for one event only and armed again by the next look, so a busy terminal costs no more
+ * than a quiet one.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -56,7 +57,7 @@ static void wake_event(struct ports *o, const struct inotify_event *e)
 			return;
 		}
 	}
-	if (e->len && str_starts(e->name, "hold-"))
+	if (e->len && (str_starts(e->name, "hold-") || str_starts(e->name, "kernel-")))
 		o->moved = o->holds_moved = true;
 }
 

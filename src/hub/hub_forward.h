@@ -95,7 +95,7 @@ void forward_conn_carry(struct forward_conn *c, int fd, const char *open_json,
 			struct tl_bytes first);
 /* The host, on its way if it was never tried. NULL: it cannot be reached now, err says why. */
 struct hub_host *forward_host(struct hub_forward *f, struct tl_err *err);
-/* Listeners of the host stop and go on as there is room. */
+/* Listeners of the host's forwards stop and go on as there is room. */
 void forward_throttle(struct hub_forward *f);
 
 /* ---- hub_forward_listen.c: listeners here ---- */
@@ -105,8 +105,20 @@ void forward_throttle(struct hub_forward *f);
 int forward_listen(struct hub_forward *f, int port, struct tl_err *err);
 void forward_unlisten(struct hub_forward *f);
 void forward_listen_pause(struct hub_forward *f, bool paused);
+/* The address of its port, as it was asked for; NULL for a unix socket, or where it does not
+ * listen.
+ */
+const char *forward_listen_address(const struct hub_forward *f);
 /* The file of its unix socket, NULL for a port. */
 const char *forward_listen_path(const struct hub_forward *f);
+
+/* ---- hub_forward_here.c: hosts that are this machine ---- */
+
+/* Would a connection to this forward come back to it? Only on a host that is this machine, where
+ * the target's number is one of ours. */
+bool forward_is_circle(const struct hub_forward *f);
+/* Would it, if it listened on this address and port? */
+bool forward_would_circle(const struct hub_forward *f, const char *address, int port);
 
 /* ---- hub_forward_socks.c ---- */
 

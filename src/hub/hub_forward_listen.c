@@ -17,6 +17,7 @@
 struct forward_listen {
 	struct local_listen ls;
 	struct hub_forward *forward;
+	char address[64]; /* of a port */
 };
 
 /* ---- connections ---- */
@@ -29,6 +30,14 @@ static void on_accept(void *ctx, int fd)
 	struct forward_conn *c;
 	char *open;
 
+	if (forward_is_circle(f)) {
+		log_line(LOG_WARN, s->host,
+			 "forward %s: %s is this machine, and port %d is this forward: nobody else "
+			 "listens there",
+			 f->id, s->host, s->target_port);
+		local_listen_refuse(fd);
+		return;
+	}
 	if (s->kind == FORWARD_SOCKS) {
 		forward_socks(f, fd);
 		return;
@@ -66,22 +75,54 @@ static bool may_differ(const struct hub_forward *f, int code)
 	return code == TL_E_LOCALPORT || (code == TL_E_LOCALPRIV && !f->spec.elevate);
 }
 
+static void listen_closed(void *ctx)
+{
+	free(ctx);
+}
+
+/* The target's own number on this very machine: taken it must not be, neither by another program,
+ * which is said first, nor by us. */
+static int refuse_port(struct hub_forward *f, const char *address, int port, struct tl_err *err)
+{
+	struct local_listen *probe = calloc(1, sizeof(*probe));
+	int rc = probe ? local_listen_tcp(f->hub->loop, probe, address, port, on_accept, probe, err)
+		       : err_set(err, TL_E_NOMEM, "cannot forward: out of memory");
+
+	if (rc) {
+		free(probe);
+		return rc;
+	}
+	local_listen_close(probe, listen_closed);
+	return err_set(err, TL_E_LOCALPORT,
+		       "cannot listen on port %d of this machine: %s is this machine, and the "
+		       "forward would lead to itself",
+		       port, f->spec.host);
+}
+
+static int try_port(struct hub_forward *f, struct forward_listen *fl, const char *address, int port,
+		    struct tl_err *err)
+{
+	if (port && forward_would_circle(f, address, port))
+		return refuse_port(f, address, port, err);
+	return local_listen_tcp(f->hub->loop, &fl->ls, address, port, on_accept, fl, err);
+}
+
 static int listen_port(struct hub_forward *f, struct forward_listen *fl, int port,
 		       struct tl_err *err)
 {
 	char dflt[32];
 	const char *address = f->spec.local_address ? f->spec.local_address
 						    : default_address(f->hub, dflt, sizeof(dflt));
-	struct loop *l = f->hub->loop;
-	int rc = local_listen_tcp(l, &fl->ls, address, port, on_accept, fl, err), at = port;
+	int rc = try_port(f, fl, address, port, err), at = port;
 
+	str_copy(fl->address, sizeof(fl->address), address);
 	if (rc == 0 || port == 0 || !may_differ(f, rc))
 		return rc;
 	if (rc == TL_E_LOCALPRIV)
 		at += PRIVILEGED_SHIFT - 1;
 	for (int i = 0; i < NEAR_PORTS && at < 65535 && rc; i++)
-		rc = local_listen_tcp(l, &fl->ls, address, ++at, on_accept, fl, err);
-	return rc ? local_listen_tcp(l, &fl->ls, address, 0, on_accept, fl, err) : 0;
+		rc = try_port(f, fl, address, ++at, err);
+	return rc ? try_port(f, fl, address, 0, err) : 0;
 }
 
 /* RUNTIME/forward/ID/NAME: programs look for the name (psql: .s.PGSQL.5432), the folders keep
@@ -130,11 +171,6 @@ static int listen_path(struct hub_forward *f, struct forward_listen *fl, struct 
 }
 
 /* ---- the forward's ---- */
-
-static void listen_closed(void *ctx)
-{
-	free(ctx);
-}
 
 static void drop(struct hub *h, struct forward_listen *fl)
 {
@@ -185,6 +221,11 @@ void forward_listen_pause(struct hub_forward *f, bool paused)
 {
 	if (f->listen)
 		local_listen_pause(&f->listen->ls, paused);
+}
+
+const char *forward_listen_address(const struct hub_forward *f)
+{
+	return f->listen && f->listen->ls.port ? f->listen->address : NULL;
 }
 
 const char *forward_listen_path(const struct hub_forward *f)

@@ -279,6 +279,7 @@ static void on_info(void *ctx, const struct jsonrpc_msg *m, const struct tl_err 
 	}
 	free(hh->info);
 	hh->info = yyjson_val_write(m->result, 0, NULL);
+	hh->here = forward_host_is_here(m->result);
 	hh->generation++;
 	hh->was_connected = true;
 	host_set_phase(hh, HOST_CONNECTED, NULL);

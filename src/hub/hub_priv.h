@@ -50,6 +50,7 @@ struct hub_host {
 	struct loop_timer retry;
 	struct tl_err last;       /* why it is not connected */
 	char *info;               /* HostInfo as JSON text */
+	bool here;                /* its loopback is ours: the host is this machine */
 	struct list waiters;      /* host/connect requests not answered yet: struct host_waiter */
 	struct list prompts;      /* struct host_prompt */
 	struct list relays;       /* struct hub_relay */
@@ -191,6 +192,8 @@ void forwards_close(struct hub *h);
 void forward_host_phase(struct hub_host *hh);
 /* Its session, with all streams, is lost for good. */
 void forward_session_lost(struct hub_host *hh, const struct tl_err *why);
+/* HostInfo: is the host this very machine, with the same loopback? */
+bool forward_host_is_here(yyjson_val *info);
 /* A person closed it: nothing brings it back by itself. */
 void forward_host_closed(struct hub *h, const char *host);
 /* Its record goes. */

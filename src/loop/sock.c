@@ -254,3 +254,18 @@ int private_dir(const char *path, struct tl_err *err)
 		return err_set(err, TL_E_ACCES, "%s is open to other users", path);
 	return 0;
 }
+
+void network_name(char *out, size_t n)
+{
+	char boot[40] = "";
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t got = fd >= 0 ? read(fd, boot, sizeof(boot) - 1) : -1;
+	struct stat st;
+
+	if (fd >= 0)
+		close(fd);
+	boot[got > 0 ? strcspn(boot, "\n") : 0] = 0;
+	out[0] = 0;
+	if (boot[0] && stat("/proc/self/ns/net", &st) == 0)
+		snprintf(out, n, "%s/%llu", boot, (unsigned long long)st.st_ino);
+}

@@ -28,6 +28,9 @@ int peer_uid(int fd, uid_t *ret_uid);
 int send_fds(int sock, const int *fds, int n);
 /* Receives exactly n descriptors (close-on-exec); blocking. 0, TL_E_CLOSED, TL_E_PROTO. */
 int recv_fds(int sock, int *ret_fds, int n);
+/* Names what 127.0.0.1 means here: this boot of this machine and the network namespace. Empty where
+ * the kernel does not tell. n: 64 is enough. */
+void network_name(char *out, size_t n);
 /* A connected pair, close-on-exec. */
 int socket_pair(int ret_fds[2]);
 /* Folder for sockets: made with its parents, mode 0700; one that is another user's, a link or open

@@ -42,6 +42,32 @@ class Local(Forwards):
         with self.assertRaises(ConnectionRefusedError):
             talk(f["localPort"])
 
+    def test_on_a_host_that_is_this_machine_no_forward_leads_to_itself(self):
+        """One did, without end: its listener had the number that nobody listened on yet, and no program could take it any more."""
+        port = free_port()
+        f = self.add(targetPort=port)
+        self.assertNotEqual(f["localPort"], port)
+        with self.assertRaises(ConnectionResetError):
+            talk(f["localPort"])
+        with self.assertRaises(RpcError) as caught:
+            self.add(targetPort=port, localPort=port, requireLocalPort=True)
+        self.assertEqual(caught.exception.name, "local_port_taken")
+        self.assertIn("would lead to itself", caught.exception.text)
+        # neither in a circle
+        a, b = free_port(), free_port()
+        self.add(targetPort=b, localPort=a, requireLocalPort=True)
+        self.add(targetPort=a, localPort=b, requireLocalPort=True)
+        for n in (a, b):
+            with self.assertRaises(ConnectionResetError):
+                talk(n)
+        wait_for(lambda: {x["connections"] for x in self.forwards()} == {0}, what="no connection to be left")
+        self.assertIn("is this machine, and port", self.local.log())
+        # one that leads to another forward is none
+        e = self.echo()
+        g = self.add(targetPort=e.port, localPort=0)
+        h = self.add(targetPort=g["localPort"], localPort=0)
+        self.assertEqual(talk(h["localPort"]), b"hello<end>")
+
     def test_a_refused_connection_is_a_reset_here(self):
         f = self.add(targetPort=free_port(), localPort=0)
         with self.assertRaises(ConnectionResetError):

@@ -15,6 +15,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from harness import wait_for
 from harness.link import Host
 from hold_peer import Hold, host_program
+from kernel_peer import Viewer, result, texts
 from ports_peer import DEADLINE, Ports
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -390,6 +391,58 @@ class Protocol(Base):
             r = subprocess.run([host_program(), "ports", *args], capture_output=True, text=True, timeout=DEADLINE)
             self.assertEqual(r.returncode, 2)
             self.assertIn("usage:", r.stderr)
+
+
+class Sessions(unittest.TestCase):
+    """What real kernels serve: below their holds, seen by the same looks."""
+
+    CODE = ("import os, socket, sys, threading\nfrom http.server import HTTPServer, SimpleHTTPRequestHandler\n"
+            "s = HTTPServer(('127.0.0.1', 0), SimpleHTTPRequestHandler)\n"
+            "threading.Thread(target=s.serve_forever, daemon=True).start()\ns.server_port")
+
+    def setUp(self):
+        self.host = Host(test=self, env={"PATH": "/usr/local/bin:/usr/bin:/bin", "JUPYTER_PATH": "", "IPYTHONDIR": "/nonexistent/ipython"})
+        self.link = self.host.link()
+        self.rpc = self.link.rpc()
+        self.p = Ports(self.host.run)
+        self.addCleanup(self.p.close)
+        self.p.start()
+
+    def session(self, **more):
+        info = self.rpc.call("kernel/create", deadline=120, kernel="python3", **more)
+        return info, Viewer(self.link.open("kernel", id=info["id"]), 0)
+
+    def test_a_server_of_a_session_comes_and_goes(self):
+        info, v = self.session()
+        port = int(result(v.run(self.CODE)))
+        got = self.p.until_owned(port)
+        self.assertEqual((got["kernel"], got["pid"], got.get("term")), (info["id"], info["pid"], None))
+        v.run("s.shutdown(); s.server_close()")
+        self.p.until_gone(port)
+
+    def test_what_its_programs_leave_behind_belongs_to_it(self):
+        info, v = self.session()
+        out = texts(v.run(f"import subprocess, sys\nprint(subprocess.run([{sys.executable!r}, {LISTENER!r}, 'daemon', '127.0.0.1'], "
+                          "capture_output=True, text=True).stdout)"))
+        port, pid = (int(w) for w in out.split()[1:3])
+        self.addCleanup(end, [pid])
+        self.assertEqual(self.p.until_owned(port)["kernel"], info["id"])
+
+    def test_what_a_kernel_listens_on_for_itself_is_left_out(self):
+        """Channels over TCP, and the port that ipykernel takes for its output: nobody's business, also after a restart."""
+        for transport in ("ipc", "tcp"):
+            info, v = self.session(transport=transport)
+            port = int(result(v.run(self.CODE)))
+            self.p.until_owned(port)
+            self.assertEqual([x["port"] for x in self.p.ports if x.get("kernel") == info["id"]], [port])
+            with open(info["connectionFile"]) as f:
+                channels = {n for k, n in json.load(f).items() if k.endswith("_port")}
+            self.assertEqual(channels & {x["port"] for x in self.p.ports}, set())
+            if transport == "ipc":
+                self.rpc.call("kernel/restart", id=info["id"], deadline=120)
+                again = int(result(v.run(self.CODE)))
+                self.p.until_owned(again)
+                self.assertEqual([x["port"] for x in self.p.ports if x.get("kernel") == info["id"]], [again])
 
 
 class Agent(unittest.TestCase):
