@@ -186,10 +186,13 @@ void own_begin(struct session_own *o)
 					     "LogLevel=DEBUG1", "LogLevel=DEBUG2",
 					     "LogLevel=DEBUG3"};
 	struct session_options *opt = &o->session->opt;
+	/* what is remembered is for all sessions: beside their folders */
+	char notes[sizeof(o->run_dir) + 4];
 	const char *const keys[] = {opt->key_file, NULL};
 	struct dial_env env = {.ssh_path = opt->ssh_program,
 			       .askpass_path = o->files.askpass,
 			       .runtime_dir = o->run_dir,
+			       .notes_dir = notes,
 			       .host_bin_dir = o->files.host_bin,
 			       .connect_ms = (uint64_t)opt->timeout_ms};
 	struct dial_target t = {.host = o->session->host,
@@ -211,6 +214,7 @@ void own_begin(struct session_own *o)
 	struct tl_err e = {0};
 	int rc = strv_add(&options, levels[opt->verbosity]);
 
+	snprintf(notes, sizeof(notes), "%s/..", o->run_dir);
 	o->given_only = !o->given_tried && begins_with_key(opt);
 	o->given_tried = true;
 	if (o->given_only && rc == 0) {

@@ -59,6 +59,8 @@ static void settle(struct dial *d)
 static void stay(struct dial *d, const struct tl_err *why)
 {
 	io_want_read(&d->out, false);
+	d->uploading = false;
+	buf_clear(&d->pending);
 	settle(d);
 	d->cb.on_login(d->cb.ctx, why);
 }
@@ -341,11 +343,12 @@ static void word(struct dial *d, enum start_word w)
 		if (d->phase != DIAL_CONNECTING)
 			break;
 		d->phase = DIAL_PROBING;
+		str_copy(d->machine, sizeof(d->machine), d->start.text);
 		dial_progress(d, "probe", 0, 0, "looking for the server on %s (%.40s)", d->host,
 			      d->start.text);
 		break;
 	case START_SEND:
-		dial_send_line(d);
+		dial_offer(d);
 		break;
 	case START_WAIT:
 		dial_progress(d, "install", 0, 0,
@@ -409,6 +412,7 @@ static void dial_free(void *ctx)
 	strv_fini(&d->envp);
 	free(d->host);
 	free(d->bin_dir);
+	free(d->note);
 	free(d);
 }
 
@@ -497,10 +501,20 @@ bool dial_heard_noise(const struct dial *d)
 
 /* ---- the beginning ---- */
 
+void dial_said_prefer(struct dial *d)
+{
+	if (d->cb.on_log)
+		d->cb.on_log(d->cb.ctx, "AES-GCM is asked for first: this machine has AES");
+}
+
 static void first_turn(void *ctx)
 {
 	struct dial *d = ctx;
 
+	if (d->preferred && d->phase == DIAL_CONNECTING)
+		dial_said_prefer(d);
+	if (d->closed)
+		return;
 	if (d->phase == DIAL_CONNECTING)
 		dial_progress(d, "ssh", 0, 0, "connecting to %s", d->host);
 }

@@ -39,6 +39,7 @@ struct dial_env {
 	const char *ssh_path;     /* "ssh" or the one of the settings */
 	const char *askpass_path; /* absolute path of towline-askpass */
 	const char *runtime_dir;  /* private 0700 folder for prompt sockets */
+	const char *notes_dir;    /* private folder that stays; NULL: nothing is remembered */
 	const char *host_bin_dir; /* holds towline-host-<arch>, .gz, .sha256 */
 	uint64_t connect_ms; /* total deadline; stands still while a prompt waits for a person */
 };

@@ -137,11 +137,13 @@ static void on_ciphers(void *ctx, const char *ciphers)
 	int rc = 0;
 
 	d->asking = NULL;
+	if (d->note)
+		ssh_ciphers_learn(d->note, d->subject, ciphers);
 	if (d->phase != DIAL_CONNECTING)
 		return;
 	/* without memory for it, as ssh likes it */
-	if (ciphers && argv_prefer(&d->argv, ciphers) == 0 && d->cb.on_log)
-		d->cb.on_log(d->cb.ctx, "AES-GCM is asked for first: this machine has AES");
+	if (ciphers && argv_prefer(&d->argv, ciphers) == 0)
+		dial_said_prefer(d);
 	if (d->closed)
 		return;
 	rc = spawn(d, &d->argv, &d->envp, &err);
@@ -154,12 +156,23 @@ static void on_ciphers(void *ctx, const char *ciphers)
 	dial_pump(d);
 }
 
-/* ssh, after a look at how the user likes it; the start may come later then. */
+/* ssh, after a look at how the user likes it; the start may come later then. What the look found is
+ * remembered: it costs as much as half a login on a small machine. */
 static int begin(struct dial *d, const struct dial_target *t, const struct dial_env *env,
 		 struct tl_err *err)
 {
-	if (!d->local && ssh_ciphers_fast_aes())
+	char ciphers[SSH_CIPHERS_MAX];
+	int known = -1;
+
+	if (d->local || !ssh_ciphers_fast_aes())
+		return spawn(d, &d->argv, &d->envp, err);
+	if (env->notes_dir && ssh_ciphers_subject(d->subject, t, env->ssh_path) &&
+	    (d->note = str_fmt("%s/ssh-ciphers", env->notes_dir)) != NULL)
+		known = ssh_ciphers_known(d->note, d->subject, ciphers);
+	if (known < 0)
 		d->asking = ssh_ciphers_ask(d->loop, t, env->ssh_path, on_ciphers, d);
+	else if (known)
+		d->preferred = argv_prefer(&d->argv, ciphers) == 0;
 	return d->asking ? 0 : spawn(d, &d->argv, &d->envp, err);
 }
 

@@ -34,7 +34,10 @@ struct dial {
 	bool local, reconnect, private_server, keep_login, login_only;
 	enum dial_phase phase;
 	struct ssh_ciphers_query *asking; /* before the child */
-	struct strv argv, envp;           /* of the child, while we ask */
+	char subject[SSH_CIPHERS_SUBJECT],
+	    *note;              /* where its answer is kept; "" and NULL: nowhere */
+	bool preferred;         /* without having asked: to be said */
+	struct strv argv, envp; /* of the child, while we ask */
 	struct child child;
 	pid_t group; /* 0: none */
 	bool exited;
@@ -51,8 +54,10 @@ struct dial {
 	struct start_parse start;
 	struct buf line;    /* the start-up line, until the host asks for it */
 	struct buf pending; /* to the host, not taken by the kernel yet */
+	char machine[64];   /* what the host is, as it said */
 	struct binary bin;
 	bool uploading;
+	bool offered; /* the program went without being asked for */
 	uint64_t sent;
 	struct tl_err refused; /* we said stop: told when the host has cleaned up and left */
 	struct buf err_text;   /* the last DIAL_STDERR bytes of ssh's standard error */
@@ -61,6 +66,8 @@ struct dial {
 	int refs;
 };
 
+/* For the log: the order of ciphers is ours. */
+void dial_said_prefer(struct dial *d);
 /* Tells the attempt's failure once and ends the child. */
 void dial_fail(struct dial *d, const struct tl_err *err);
 void dial_progress(struct dial *d, const char *step, int64_t done, int64_t total, const char *fmt,
@@ -78,6 +85,8 @@ void dial_err_readable(void *ctx);
 void dial_exited(void *ctx, int kind, int value);
 /* Sends the start-up line, once. */
 void dial_send_line(struct dial *d);
+/* The same, and where the host is known well enough the program behind it, unasked. */
+void dial_offer(struct dial *d);
 
 /* Writes what is pending and, while uploading, the program behind it. */
 void dial_pump(struct dial *d);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "dial/start_script.h"
 
 /* Room beside the program: logs, the run folder. */
 #define SPARE_BYTES 65536
@@ -53,6 +54,40 @@ static void fail_space(struct dial *d, long long free_kb, const char *facts)
 	fail_needed(d, &err);
 }
 
+/* The program behind one line that says what it is. */
+static void begin_upload(struct dial *d, const char *arch)
+{
+	d->phase = DIAL_INSTALLING;
+	d->uploading = true;
+	d->sent = 0;
+	buf_printf(&d->pending, "go %llu %s %llu %lu\n", (unsigned long long)d->bin.send_bytes,
+		   d->bin.gz ? "gz" : "raw", (unsigned long long)d->bin.raw_bytes,
+		   (unsigned long)d->bin.crc);
+	dial_progress(d, "install", 0, (int64_t)d->bin.send_bytes,
+		      "installing the server on %s (%s)", d->host, arch);
+	dial_pump(d);
+}
+
+void dial_offer(struct dial *d)
+{
+	const char *arch = d->private_server ? start_arch_of(d->machine) : NULL;
+
+	if (!arch || binary_open(&d->bin, d->bin_dir, arch, true, false, NULL) != 0) {
+		dial_send_line(d);
+		return;
+	}
+	/* nearly every host has gzip; the raw program needs a checksum that only some want */
+	if (!d->bin.gz) {
+		binary_close(&d->bin);
+		dial_send_line(d);
+		return;
+	}
+	d->offered = true;
+	buf_printf(&d->pending, START_OFFERED, d->start.nonce);
+	dial_send_line(d);
+	begin_upload(d, arch);
+}
+
 void dial_needed(struct dial *d, const char *facts)
 {
 	char arch[16], value[64], have[64];
@@ -60,8 +95,9 @@ void dial_needed(struct dial *d, const char *facts)
 	bool gz, sum;
 	long long free_kb;
 
-	if (d->uploading || d->phase >= DIAL_STARTING)
+	if (d->uploading || d->phase > DIAL_STARTING || (d->phase == DIAL_STARTING && !d->offered))
 		return;
+	d->offered = false;
 	fact(facts, "arch=", arch, sizeof(arch));
 	fact(facts, "gzip=", value, sizeof(value));
 	gz = strcmp(value, "1") == 0;
@@ -91,15 +127,7 @@ void dial_needed(struct dial *d, const char *facts)
 		fail_space(d, free_kb, facts);
 		return;
 	}
-	d->phase = DIAL_INSTALLING;
-	d->uploading = true;
-	d->sent = 0;
-	buf_printf(&d->pending, "go %llu %s %llu %lu\n", (unsigned long long)d->bin.send_bytes,
-		   d->bin.gz ? "gz" : "raw", (unsigned long long)d->bin.raw_bytes,
-		   (unsigned long)d->bin.crc);
-	dial_progress(d, "install", 0, (int64_t)d->bin.send_bytes,
-		      "installing the server on %s (%s)", d->host, arch);
-	dial_pump(d);
+	begin_upload(d, arch);
 }
 
 /* The next piece of the program into pending. False when all of it is on its way. */

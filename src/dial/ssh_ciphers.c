@@ -4,14 +4,19 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <sys/auxv.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/limits.h"
 #include "base/str.h"
 #include "dial/args.h"
 #include "loop/child.h"
+#include "loop/fsx.h"
 #include "loop/io.h"
 
 #define OUTPUT_MAX  262144
@@ -71,6 +76,79 @@ bool ssh_ciphers_prefer(struct tl_bytes config, char out[SSH_CIPHERS_MAX])
 		config.n -= n;
 	}
 	return false;
+}
+
+/* ---- what is known ---- */
+
+#define NOTE_MAX 256
+
+/* The program that execvp would run. */
+static bool find_program(const char *name, struct stat *ret)
+{
+	const char *path = getenv("PATH");
+	char file[TL_LIMIT_PATH];
+
+	if (strchr(name, '/'))
+		return stat(name, ret) == 0;
+	while (path && *path) {
+		size_t n = strcspn(path, ":");
+		int len = snprintf(file, sizeof(file), "%.*s/%s", (int)n, path, name);
+		if (n && len > 0 && (size_t)len < sizeof(file) && access(file, X_OK) == 0)
+			return stat(file, ret) == 0;
+		path += n;
+		path += *path ? 1 : 0;
+	}
+	return false;
+}
+
+bool ssh_ciphers_subject(char out[SSH_CIPHERS_SUBJECT], const struct dial_target *t,
+			 const char *ssh_path)
+{
+	struct stat st;
+
+	for (size_t i = 0; t->options && t->options[i]; i++)
+		if (strncasecmp(t->options[i] + strspn(t->options[i], " \t"), "Ciphers", 7) == 0)
+			return false;
+	if (!find_program(ssh_path ? ssh_path : "ssh", &st) ||
+	    dial_config_has(t->config_file, "Ciphers"))
+		return false;
+	snprintf(out, SSH_CIPHERS_SUBJECT, "ssh %llu %llu %llu %lld.%09ld",
+		 (unsigned long long)st.st_dev, (unsigned long long)st.st_ino,
+		 (unsigned long long)st.st_size, (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+	return true;
+}
+
+static void note_line(char out[NOTE_MAX], const char *subject, bool prefer)
+{
+	snprintf(out, NOTE_MAX, "%s %s\n", subject, prefer ? "prefer" : "leave");
+}
+
+int ssh_ciphers_known(const char *note, const char *subject, char out[SSH_CIPHERS_MAX])
+{
+	char line[NOTE_MAX];
+	struct buf b;
+	const char *text;
+	int known = -1;
+
+	buf_init(&b, NOTE_MAX);
+	text = fs_read(note, &b, NULL) == 0 ? buf_cstr(&b) : NULL;
+	for (int prefer = 0; text && prefer < 2; prefer++) {
+		note_line(line, subject, prefer);
+		if (strcmp(text, line) == 0)
+			known = prefer;
+	}
+	buf_fini(&b);
+	if (known == 1)
+		str_copy(out, SSH_CIPHERS_MAX, PREFERRED);
+	return known;
+}
+
+void ssh_ciphers_learn(const char *note, const char *subject, const char *ciphers)
+{
+	char line[NOTE_MAX];
+
+	note_line(line, subject, ciphers != NULL);
+	fs_write_atomic(note, line, strlen(line), 0600, NULL);
 }
 
 /* ---- the child ---- */

@@ -7,7 +7,8 @@
 
 #include "dial/dial.h"
 
-#define SSH_CIPHERS_MAX 512
+#define SSH_CIPHERS_MAX     512
+#define SSH_CIPHERS_SUBJECT 200
 
 struct ssh_ciphers_query;
 
@@ -16,6 +17,15 @@ bool ssh_ciphers_fast_aes(void);
 /* The line `ciphers …` of what `ssh -G` prints, with AES-GCM first. False: leave ssh alone (not
  * its default set, or no such line). Pure. */
 bool ssh_ciphers_prefer(struct tl_bytes config, char out[SSH_CIPHERS_MAX]);
+/* Which ssh program it is, in words, where nothing but that decides: no option and no file of the
+ * configuration names a set. */
+bool ssh_ciphers_subject(char out[SSH_CIPHERS_SUBJECT], const struct dial_target *t,
+			 const char *ssh_path);
+/* What was found out about it before: 1 and the set, 0: leave ssh alone; -1: it has to be asked.
+ * note: a small file in a private folder. */
+int ssh_ciphers_known(const char *note, const char *subject, char out[SSH_CIPHERS_MAX]);
+/* Keeps that; what cannot be kept is asked again. */
+void ssh_ciphers_learn(const char *note, const char *subject, const char *ciphers);
 /* Asks ssh for the host's configuration. on_done is called once: ciphers NULL: leave ssh alone.
  * NULL when nothing could be started; no callback comes then. */
 struct ssh_ciphers_query *ssh_ciphers_ask(struct loop *l, const struct dial_target *t,

@@ -11,9 +11,9 @@
 #include "base/str.h"
 
 const struct start_arch start_arches[START_ARCHES] = {
-    {"x86_64", "'Linux x86_64'|'Linux amd64'"},
-    {"aarch64", "'Linux aarch64'|'Linux arm64'"},
-    {"armv7", "'Linux armv7'*|'Linux armv8'*"},
+    {"x86_64", "Linux x86_64", "'Linux x86_64'|'Linux amd64'"},
+    {"aarch64", "Linux aarch64", "'Linux aarch64'|'Linux arm64'"},
+    {"armv7", "Linux armv7l", "'Linux armv7'*|'Linux armv8'*"},
 };
 
 /* Words to the client: NUL towline-WORD NONCE TEXT LF. The text of a failing command may have
@@ -21,9 +21,9 @@ const struct start_arch start_arches[START_ARCHES] = {
 static const char part_words[] =
     "say(){ printf '\\000towline-%s %s %s\\n' \"$1\" \"$n\" \"$2\";};"
     "tidy(){ :;};fail(){ tidy;trap - 0;say fail \"$1 $(printf %s "
-    "\"$2\"|tr '\\n\\r' '  ')\";read -r l;exit 1;};"
+    "\"$2\"|tr '\\n\\r' '  ')\";cat >/dev/null;exit 1;};"
     "has(){ command -v \"$1\" >/dev/null 2>&1;};"
-    "keep(){ :;};mine=0;u=$(umask);m=$(uname -sm 2>/dev/null);say here \"$m\";";
+    "mine=0;[ \"$w\" = \"$n\" ]||m=$(uname -sm 2>/dev/null);say here \"$m\";";
 
 /* good: the installed file is the one we mean. run: become the server. */
 static const char part_good[] =
@@ -31,28 +31,33 @@ static const char part_good[] =
     "sum=0;has sha256sum&&sum=1;"
     "good(){ [ $sum = 1 ]&&[ -f \"$f\" ]&&[ -x \"$f\" ]&&x=$(sha256sum <\"$f\")&&"
     "[ \"${x%% *}\" = \"$s\" ];};";
-static const char part_run[] = "run(){ trap - 0 1 2 13 15;[ $mine = 0 ]||rm -f \"$l\";umask \"$u\";"
+static const char part_run[] = "u=$(umask);"
+			       "run(){ trap - 0 1 2 13 15;[ $mine = 0 ]||rm -f \"$l\";umask \"$u\";"
 			       "exec \"$f\" bridge \"$n\";};"
 			       "good&&run;";
 
 /* A private server: a file that only its own program knows for longer than a moment. Signals wait
  * from before the program takes over until it has removed its file. The folder is the first in
- * which programs run (tried with a script of one line) and which has room. */
+ * which programs run (tried with a script of one line) and which has room. Every process here is
+ * time that each one-shot command takes: as few as can be. */
 static const char part_private[] =
-    "t=;run(){ umask \"$u\";if [ -n \"$t\" ];then trap '' 1 2 13 15;trap - 0;"
+    "t=;run(){ if [ -n \"$t\" ];then trap '' 1 2 13 15;trap - 0;"
     "exec \"$t\" serve \"$n\" --unlink \"$t\";else exec \"$f\" serve \"$n\";fi;};"
     "good&&run;"
-    "umask 077;b=;w=INSTALL;e='no folder for a private copy';"
+    "b=;w=INSTALL;e='no folder for a private copy';"
     "tidy(){ [ -z \"$t\" ]||rm -f \"$t\";};trap tidy 0;trap 'exit 1' 1 2 13 15;"
     "for x in \"$XDG_RUNTIME_DIR\" /dev/shm /tmp \"$TMPDIR\" /var/tmp \"$HOME\";do "
     "case $x in /*);;*)continue;;esac;[ -d \"$x\" ]&&[ -w \"$x\" ]||continue;"
-    "r=$(LC_ALL=C df -Pk \"$x\" 2>/dev/null|{ read -r y;read -r y y y r y;echo \"$r\";});"
-    "[ \"${r:-9999}\" -ge 4096 ]||{ w=NOSPACE;e=\"$x has $r kB left\";continue;};"
-    "t=$x/.towline-$n;(set -C;printf '#!/bin/sh\\n' >\"$t\") 2>/dev/null||{ t=;continue;};"
-    "chmod 700 \"$t\";(\"$t\") >/dev/null 2>&1&&{ b=$x;break;};"
+    /* the free blocks are the eleventh word: seven of the heading, three before it */
+    "r=$(LC_ALL=C df -Pk \"$x\" 2>/dev/null);set -- $r;r=${11};case $r in ''|*[!0-9]*)r=9999;;esac;"
+    "[ $r -ge 4096 ]||{ w=NOSPACE;e=\"$x has $r kB left\";continue;};"
+    "t=$x/.towline-$n;(umask 077;set -C;printf '#!/bin/sh\\n' >\"$t\"||exit 9;"
+    "chmod 700 \"$t\"&&exec \"$t\") >/dev/null 2>&1;"
+    "case $? in 0)b=$x;break;;9)t=;continue;;esac;"
     "rm -f \"$t\";t=;w=NOEXEC;e=\"$x is mounted noexec\";done;"
-    "[ -n \"$b\" ]||fail $w \"$e\";d=$b;keep(){ rm -f \"$t\";t=;};"
-    "why(){ case \"$1\" in *'o space'*|*quota*)w=NOSPACE;;*)w=INSTALL;;esac;fail $w \"$1\";};";
+    "[ -n \"$b\" ]||fail $w \"$e\";"
+    "why(){ case \"$1\" in *'o space'*|*quota*)w=NOSPACE;;*)w=${2:-INSTALL};;esac;fail $w "
+    "\"$1\";};";
 
 /* From here on something is written. tidy leaves nothing behind, not even empty folders. */
 static const char part_tidy[] =
@@ -89,26 +94,49 @@ static const char part_ask[] =
     "c=;[ $sum = 1 ]||[ ! -x \"$f\" ]||c=$(cksum <\"$f\" 2>/dev/null);set -- $c;"
     "say need \"arch=$a gzip=$i sha256=$sum free=$r have=$1:$2 dir=$d\";"
     "read -r g y j z c||exit 1;"
-    "case \"$g\" in go);;use)keep;run;;*)exit 1;;esac;";
+    "case \"$g\" in go);;use)run;;*)exit 1;;esac;";
+
+/* The same for a private server. A client that knows the platform already says $p and has not
+ * waited: `go` and the program are on their way, and only a host without gzip asks again. */
+static const char part_ask_private[] =
+    "i=0;has gzip&&i=1;"
+    "need(){ say need \"arch=$a gzip=$i sha256=$sum free= have= dir=$b\";};"
+    "[ \"$p\" = \"$n\" ]||need;read -r g y j z c||exit 1;"
+    "[ \"$g$j$i\" != gogz0 ]||{ head -c \"$y\" >/dev/null 2>&1||"
+    "dd bs=1 count=\"$y\" >/dev/null 2>&1;need;read -r g y j z c||exit 1;};"
+    "[ \"$g\" = go ]||exit 1;";
 
 /* Take exactly that many bytes, check, try, move into place. */
-static const char part_take[] =
-    "take(){ if head -c 1 </dev/null >/dev/null 2>&1;then LC_ALL=C head -c \"$y\";"
-    "else dd bs=1 count=\"$y\" 2>/dev/null;fi;};"
+#define TAKE                                                                                       \
+	"take(){ if head -c 1 </dev/null >/dev/null 2>&1;then LC_ALL=C head -c \"$y\";"            \
+	"else dd bs=1 count=\"$y\" 2>/dev/null;fi;};"
+#define TAKE_RAW "e=$({ take >\"$t\";} 2>&1)"
+#define TAKE_CHECK                                                                                 \
+	"r=$(wc -c 2>/dev/null <\"$t\");[ \"${r:-0}\" -eq \"$z\" ]||"                              \
+	"{ [ -n \"$e\" ]||fail DIGEST \"${r:-0} of $z bytes arrived\";why \"$e\";};"               \
+	"if [ $sum = 1 ];then x=$(sha256sum <\"$t\");[ \"${x%% *}\" = \"$s\" ]||"                  \
+	"fail DIGEST \"its SHA-256 is ${x%% *}\";"                                                 \
+	"elif has cksum;then x=$(cksum <\"$t\");[ \"${x%% *}\" = \"$c\" ]||"                       \
+	"fail DIGEST \"its checksum is ${x%% *}\";fi"
+#define TAKE_TRY                                                                                   \
+	"e=$(LC_ALL=C;export LC_ALL;\"$t\" --version 2>&1 </dev/null);"                            \
+	"case $? in 0);;126)case \"$e\" in *ermission*)fail NOEXEC \"$e\";;"                       \
+	"*)fail NOARCH \"$e\";;esac;;*)fail AGENT \"$e\";;esac;"
+static const char part_take[] = TAKE
     "case \"$j\" in gz)e=$({ take|LC_ALL=C gzip -dc >\"$t\";} 2>&1);;"
-    "*)e=$({ take >\"$t\";} 2>&1);;esac;"
-    "r=$(wc -c 2>/dev/null <\"$t\");[ \"${r:-0}\" -eq \"$z\" ]||"
-    "{ [ -n \"$e\" ]||fail DIGEST \"${r:-0} of $z bytes arrived\";why \"$e\";};"
-    "if [ $sum = 1 ];then x=$(sha256sum <\"$t\");[ \"${x%% *}\" = \"$s\" ]||"
-    "fail DIGEST \"its SHA-256 is ${x%% *}\";"
-    "elif has cksum;then x=$(cksum <\"$t\");[ \"${x%% *}\" = \"$c\" ]||"
-    "fail DIGEST \"its checksum is ${x%% *}\";fi;"
-    "e=$(LC_ALL=C chmod 700 \"$t\" 2>&1)||why \"$e\";"
-    "e=$(LC_ALL=C;export LC_ALL;\"$t\" --version 2>&1 </dev/null);"
-    "case $? in 0);;126)case \"$e\" in *ermission*)fail NOEXEC \"$e\";;*)fail NOARCH \"$e\";;esac;;"
-    "*)fail AGENT \"$e\";;esac;";
+    "*)" TAKE_RAW ";;esac;" TAKE_CHECK ";e=$(LC_ALL=C chmod 700 \"$t\" 2>&1)||why \"$e\";" TAKE_TRY;
+/* gzip has a checksum of its own; a head that knows no -c says so before it reads */
+static const char part_take_private[] =
+    "case \"$j\" in gz)e=$({ { LC_ALL=C head -c \"$y\" 2>/dev/null||"
+    "dd bs=1 count=\"$y\" 2>/dev/null;}|LC_ALL=C gzip -dc >\"$t\";} 2>&1)||why \"$e\" DIGEST;;"
+    "*)" TAKE TAKE_RAW ";" TAKE_CHECK ";;esac;" TAKE_TRY;
 static const char part_place[] =
     "e=$({ LC_ALL=C mkdir -p \"$b/$v-$k\"&&LC_ALL=C mv -f \"$t\" \"$f\";} 2>&1)||why \"$e\";";
+
+static const char *const parts[] = {part_run,  part_tidy,  part_lock, part_ask,
+				    part_take, part_place, NULL};
+static const char *const parts_private[] = {part_private, part_ask_private, part_take_private,
+					    NULL};
 
 /* 'text' with ' as '\'' */
 static int put_quoted(struct buf *out, const char *s)
@@ -142,6 +170,14 @@ static int put_folder(struct buf *out, const char *path, struct tl_err *err)
 	return rc ? rc : buf_put_str(out, ";");
 }
 
+const char *start_arch_of(const char *machine)
+{
+	for (size_t i = 0; i < START_ARCHES; i++)
+		if (strcmp(start_arches[i].machine, machine) == 0)
+			return start_arches[i].name;
+	return NULL;
+}
+
 /* No quote, backslash or exclamation mark of any shell, and no space. */
 static bool path_is_plain(const char *path)
 {
@@ -152,8 +188,6 @@ static bool path_is_plain(const char *path)
 
 int start_command(struct buf *out, const struct start_spec *s)
 {
-	static const char *const names[START_ARCHES] = {"Linux x86_64", "Linux aarch64",
-							"Linux armv7l"};
 	const char *path = s->install_path ? s->install_path : "~/.towline-server";
 	bool home = *path == '~' || *path == '$';
 	int rc;
@@ -163,7 +197,7 @@ int start_command(struct buf *out, const struct start_spec *s)
 	if (!path || !path_is_plain(path))
 		return buf_put_str(out, "exec sh -c '" START_SHELL "'");
 	/* kept below 1024 bytes, the longest word of old csh */
-	rc = buf_printf(out, "exec sh -c 'n=%s;d=%s%s;", s->nonce, home ? "$HOME" : "", path);
+	rc = buf_printf(out, "exec sh -c 'n=%s;d=%s%s;w=$n;", s->nonce, home ? "$HOME" : "", path);
 	if (s->install_path)
 		rc = rc ? rc : buf_put_str(out, "TOWLINE_SERVER_DIR=$d;export TOWLINE_SERVER_DIR;");
 	rc = rc ? rc
@@ -171,8 +205,8 @@ int start_command(struct buf *out, const struct start_spec *s)
 				   "\"$m\";case \"$m\" in ");
 	for (size_t i = 0; i < START_ARCHES && !rc; i++)
 		if (*s->digest[i])
-			rc = buf_printf(out, "\"%s\")s=%s;k=%.12s;;", names[i], s->digest[i],
-					s->digest[i]);
+			rc = buf_printf(out, "\"%s\")s=%s;k=%.12s;;", start_arches[i].machine,
+					s->digest[i], s->digest[i]);
 	rc = rc ? rc
 		: buf_printf(out,
 			     "esac;f=$d/bin/%s-$k/towline-host;[ -x \"$f\" ]&&"
@@ -201,15 +235,8 @@ int start_script(struct buf *out, const struct start_spec *s, struct tl_err *err
 	rc = rc ? rc
 		: buf_put_str(out, "*)fail NOARCH \"$m\";;esac;[ -n \"$s\" ]||fail NOBIN \"$a\";");
 	rc = rc ? rc : buf_put_str(out, part_good);
-	rc = rc ? rc : buf_put_str(out, s->private_server ? part_private : part_run);
-	if (!s->private_server) {
-		rc = rc ? rc : buf_put_str(out, part_tidy);
-		rc = rc ? rc : buf_put_str(out, part_lock);
-	}
-	rc = rc ? rc : buf_put_str(out, part_ask);
-	rc = rc ? rc : buf_put_str(out, part_take);
-	if (!s->private_server)
-		rc = rc ? rc : buf_put_str(out, part_place);
+	for (const char *const *p = s->private_server ? parts_private : parts; *p && !rc; p++)
+		rc = buf_put_str(out, *p);
 	rc = rc ? rc : buf_put_str(out, "run\n");
 	if (rc)
 		err_set(err, rc, "cannot make the start-up line: %s", err_row(rc)->what);

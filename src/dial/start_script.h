@@ -13,7 +13,8 @@
 /* What `uname -sm` must say for an architecture we build for. */
 struct start_arch {
 	const char *name;     /* as in towline-host-NAME */
-	const char *patterns; /* sh patterns of `uname -sm` */
+	const char *machine;  /* what it usually says */
+	const char *patterns; /* sh patterns of it */
 };
 
 #define START_ARCHES 3
@@ -27,6 +28,13 @@ struct start_spec {
 	/* hex SHA-256 per architecture, "" where this installation has no binary */
 	const char *digest[START_ARCHES];
 };
+
+/* The architecture of a host whose `uname -sm` is the usual one, or NULL. */
+const char *start_arch_of(const char *machine);
+
+/* In front of the line of a private server: the client did not wait for START_NEED, the program is
+ * on its way behind the line. */
+#define START_OFFERED "p=%s;"
 
 /* Appends the command for ssh to out; valid in sh, bash, dash, ash, csh, tcsh and fish. Returns 1
  * when it starts an installed server by itself and asks for the line (START_SEND) only where there

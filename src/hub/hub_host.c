@@ -429,6 +429,7 @@ void host_start(struct hub_host *hh)
 	struct dial_env env = {.ssh_path = h->cfg.ssh_path,
 			       .askpass_path = h->cfg.askpass_path,
 			       .runtime_dir = h->cfg.runtime_dir,
+			       .notes_dir = h->cfg.runtime_dir,
 			       .host_bin_dir = h->cfg.host_bin_dir,
 			       .connect_ms = TL_LIMIT_CONNECT_MS};
 	struct dial_target t = {.kind = str_starts(hh->name, "local:") ? DIAL_LOCAL : DIAL_SSH,

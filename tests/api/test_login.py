@@ -47,8 +47,10 @@ class Base(unittest.TestCase):
         sock = os.path.join(self.host.dir, "agent")
         p = spawn(["ssh-agent", "-D", "-a", sock], stdout=subprocess.DEVNULL)
         self.addCleanup(end, p)
-        wait_for(lambda: os.path.exists(sock), 60, "the agent")
-        run(["ssh-add", *keys], env=dict(os.environ, SSH_AUTH_SOCK=sock))
+        env = dict(os.environ, SSH_AUTH_SOCK=sock)
+        # 2: nobody listens yet; 1: there are no keys
+        wait_for(lambda: run(["ssh-add", "-l"], env=env, check=False).returncode != 2, 60, "the agent")
+        run(["ssh-add", *keys], env=env)
         self.configure(("IdentityAgent none", f"IdentityAgent {sock}"), ("IdentitiesOnly yes", "IdentitiesOnly no"))
 
     def log(self, *args, check=0):

@@ -25,9 +25,16 @@ exit 0
 PLACES = ("/tmp", "/dev/shm", "/var/tmp", "/run/user/*")
 
 
+def owner(path):
+    try:
+        return os.lstat(path).st_uid
+    except FileNotFoundError:
+        return None
+
+
 def left(host):
     """What the remote user owns in the usual places, and everything in the home."""
-    out = [f for p in PLACES for f in glob.glob(p + "/.towline-" + 20 * "[a-z2-7]")]
+    out = [f for p in PLACES for f in glob.glob(p + "/.towline-" + 20 * "[a-z2-7]") if owner(f) == host.uid]
     for d, dirs, files in os.walk(host.home):
         out += [os.path.join(d, f) for f in dirs + files]
     if getattr(host, "root", False):

@@ -19,6 +19,7 @@
 #include "dial/ssh_ciphers.h"
 #include "dial/start_parse.h"
 #include "dial/start_script.h"
+#include "loop/fsx.h"
 #include "dial/text.h"
 
 /* ---- markers ---- */
@@ -414,16 +415,62 @@ static void order_of_ciphers(void **state)
 	assert_false(ssh_ciphers_prefer(bytes_str(""), out));
 }
 
+/* what ssh was asked once is not asked again, as long as nothing else decides */
+static void order_of_ciphers_is_remembered(void **state)
+{
+	char dir[] = "/tmp/tl-ciphers-XXXXXX", config[64], note[64], ssh[64];
+	char subject[SSH_CIPHERS_SUBJECT], other[SSH_CIPHERS_SUBJECT], out[SSH_CIPHERS_MAX];
+	const char *const own[] = {"User=x", "ciphers aes256-ctr", NULL};
+	struct dial_target t = {.host = "demo", .config_file = config};
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(config, sizeof(config), "%s/config", dir);
+	snprintf(note, sizeof(note), "%s/note", dir);
+	snprintf(ssh, sizeof(ssh), "%s/ssh", dir);
+	assert_int_equal(fs_write_atomic(config, "Host a\n User b\n", 16, 0600, NULL), 0);
+	assert_int_equal(fs_write_atomic(ssh, "1", 1, 0700, NULL), 0);
+	assert_true(ssh_ciphers_subject(subject, &t, ssh));
+	assert_int_equal(ssh_ciphers_known(note, subject, out), -1);
+	ssh_ciphers_learn(note, subject, "set");
+	assert_int_equal(ssh_ciphers_known(note, subject, out), 1);
+	assert_non_null(strstr(out, "aes128-gcm@openssh.com,"));
+	ssh_ciphers_learn(note, subject, NULL);
+	assert_int_equal(ssh_ciphers_known(note, subject, out), 0);
+	/* another program */
+	assert_int_equal(fs_write_atomic(ssh, "12", 2, 0700, NULL), 0);
+	assert_true(ssh_ciphers_subject(other, &t, ssh));
+	assert_int_equal(ssh_ciphers_known(note, other, out), -1);
+	/* a set of the user's */
+	t.options = own;
+	assert_false(ssh_ciphers_subject(other, &t, ssh));
+	t.options = NULL;
+	assert_int_equal(fs_write_atomic(config, "Match all\n cipherS x\n", 20, 0600, NULL), 0);
+	assert_false(ssh_ciphers_subject(other, &t, ssh));
+	unlink(config);
+	unlink(note);
+	unlink(ssh);
+	rmdir(dir);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(markers_in_noise),    cmocka_unit_test(too_much_noise),
-	    cmocka_unit_test(endless_marker_line), cmocka_unit_test(kinds_of_questions),
-	    cmocka_unit_test(clean_text),          cmocka_unit_test(hosts_for_ssh),
-	    cmocka_unit_test(hosts_refused),       cmocka_unit_test(user_options),
-	    cmocka_unit_test(environment),         cmocka_unit_test(one_line),
-	    cmocka_unit_test(cksum_known),         cmocka_unit_test(pauses),
-	    cmocka_unit_test(configured_hosts),    cmocka_unit_test(order_of_ciphers),
+	    cmocka_unit_test(markers_in_noise),
+	    cmocka_unit_test(too_much_noise),
+	    cmocka_unit_test(endless_marker_line),
+	    cmocka_unit_test(kinds_of_questions),
+	    cmocka_unit_test(clean_text),
+	    cmocka_unit_test(hosts_for_ssh),
+	    cmocka_unit_test(hosts_refused),
+	    cmocka_unit_test(user_options),
+	    cmocka_unit_test(environment),
+	    cmocka_unit_test(one_line),
+	    cmocka_unit_test(cksum_known),
+	    cmocka_unit_test(pauses),
+	    cmocka_unit_test(configured_hosts),
+	    cmocka_unit_test(order_of_ciphers),
+	    cmocka_unit_test(order_of_ciphers_is_remembered),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
