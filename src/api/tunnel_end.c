@@ -9,13 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "api/tunnel_priv.h"
 #include "base/str.h"
 #include "loop/io.h"
+#include "loop/sock.h"
 #include "wire/json.h"
 
 #define CONNECT_MS 30000
@@ -144,22 +144,6 @@ static int unix_address(const char *path, struct sockaddr_un *sa, struct tl_err 
 			     sizeof(sa->sun_path) - 1, full);
 }
 
-/* A socket that nobody listens on any more was left by a program that was killed. */
-static void remove_stale(const struct sockaddr_un *sa)
-{
-	struct stat st;
-	int fd;
-
-	if (lstat(sa->sun_path, &st) != 0 || !S_ISSOCK(st.st_mode) || st.st_uid != geteuid())
-		return;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return;
-	if (connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) != 0 && errno == ECONNREFUSED)
-		unlink(sa->sun_path);
-	close(fd);
-}
-
 static int listen_path(const char *path, struct tl_err *err)
 {
 	struct sockaddr_un sa;
@@ -167,7 +151,7 @@ static int listen_path(const char *path, struct tl_err *err)
 
 	if (unix_address(path, &sa, err))
 		return TL_E_INVAL;
-	remove_stale(&sa);
+	unix_remove_stale(&sa);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return err_sys(err, errno, "cannot listen on %s", path);
@@ -289,25 +273,6 @@ static int connect_one(int family, const void *sa, socklen_t n, struct tl_cancel
 	return e;
 }
 
-static int connect_error(int e)
-{
-	switch (e) {
-	case ECONNREFUSED:
-		return TL_E_REFUSED;
-	case ETIMEDOUT:
-		return TL_E_TIMEOUT;
-	case ECANCELED:
-		return TL_E_CANCELED;
-	case ENETUNREACH:
-	case EHOSTUNREACH:
-	case EADDRNOTAVAIL:
-	case EAFNOSUPPORT:
-		return TL_E_UNREACH;
-	default:
-		return err_from_errno(e);
-	}
-}
-
 int tunnel_connect(const struct tunnel_end *e, struct tl_cancel *cancel, struct tl_err *err)
 {
 	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
@@ -335,7 +300,7 @@ int tunnel_connect(const struct tunnel_end *e, struct tl_cancel *cancel, struct 
 	}
 	if (fd < 0) {
 		err_sys(err, failed, "cannot connect to %.300s from here", where);
-		return err->code = connect_error(failed);
+		return err->code = err_from_connect(failed);
 	}
 	tunnel_no_delay(fd);
 	return fd;

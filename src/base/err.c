@@ -68,6 +68,21 @@ int err_from_errno(int sys_errno)
 	return TL_E_IO;
 }
 
+int err_from_connect(int sys_errno)
+{
+	switch (sys_errno) {
+	case ETIMEDOUT:
+		return TL_E_TIMEOUT;
+	case ECANCELED:
+		return TL_E_CANCELED;
+	case EADDRNOTAVAIL:
+	case EAFNOSUPPORT:
+		return TL_E_UNREACH;
+	default:
+		return err_from_errno(sys_errno);
+	}
+}
+
 int err_set(struct tl_err *err, int code, const char *fmt, ...)
 {
 	if (!err)

@@ -30,6 +30,8 @@ const struct tl_error_row *err_row(int code);
 const struct tl_error_row *err_row_by_name(const char *name, size_t n);
 /* TL_E_* for an errno value (IO where nothing fits). */
 int err_from_errno(int sys_errno);
+/* The same of a connect(2) that failed, where more values say that there is no way. */
+int err_from_connect(int sys_errno);
 
 #define TL_ERR_TEXT 600
 

@@ -112,28 +112,11 @@ static void attempt_done(struct attempt *a, int fd)
 
 /* ---- without a child ---- */
 
-static int connect_code(int e)
-{
-	switch (e) {
-	case ECONNREFUSED:
-		return TL_E_REFUSED;
-	case ETIMEDOUT:
-		return TL_E_TIMEOUT;
-	case ENETUNREACH:
-	case EHOSTUNREACH:
-	case EADDRNOTAVAIL:
-	case EAFNOSUPPORT:
-		return TL_E_UNREACH;
-	default:
-		return err_from_errno(e);
-	}
-}
-
 static void attempt_failed(struct attempt *a, int e)
 {
 	struct tl_err err;
 
-	err_set(&err, connect_code(e), "cannot connect to %s: %s", a->where, strerror(e));
+	err_set(&err, err_from_connect(e), "cannot connect to %s: %s", a->where, strerror(e));
 	attempt_fail(a, &err);
 }
 
@@ -234,7 +217,7 @@ static void attempt_connect(struct attempt *old)
 	attempt_end(old);
 	e = a ? attempt_begin(a) : ENOMEM;
 	if (e) {
-		err_set(&err, connect_code(e), "cannot connect to %s: %s", a ? a->where : "it",
+		err_set(&err, err_from_connect(e), "cannot connect to %s: %s", a ? a->where : "it",
 			strerror(e));
 		free(a);
 		stream_refuse(s, &err);
@@ -369,8 +352,8 @@ int connect_open(struct agent_stream *s, const struct service *svc, yyjson_val *
 	if (a->n > 0) {
 		rc = attempt_begin(a);
 		if (rc) {
-			rc = err_set(err, connect_code(rc), "cannot connect to %s: %s", a->where,
-				     strerror(rc));
+			rc = err_set(err, err_from_connect(rc), "cannot connect to %s: %s",
+				     a->where, strerror(rc));
 			free(a);
 		}
 	} else {

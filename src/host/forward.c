@@ -20,23 +20,6 @@
 
 #define CONNECT_MS 30000
 
-static int connect_error(int sys_errno)
-{
-	switch (sys_errno) {
-	case ECONNREFUSED:
-		return TL_E_REFUSED;
-	case ETIMEDOUT:
-		return TL_E_TIMEOUT;
-	case ENETUNREACH:
-	case EHOSTUNREACH:
-	case EADDRNOTAVAIL:
-	case EAFNOSUPPORT:
-		return TL_E_UNREACH;
-	default:
-		return err_from_errno(sys_errno);
-	}
-}
-
 /* 0 or the errno of the failure. */
 static int connect_deadline(int fd, const struct addrinfo *ai)
 {
@@ -82,7 +65,7 @@ static int connect_tcp(const char *host, int port, struct tl_err *err)
 	}
 	freeaddrinfo(list);
 	if (fd < 0) {
-		rc = connect_error(e);
+		rc = err_from_connect(e);
 		return err_set(err, rc, "cannot connect to %s port %d: %s", host, port,
 			       strerror(e));
 	}

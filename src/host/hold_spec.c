@@ -2,10 +2,8 @@
  * runs in the fresh process of one terminal, before its loop. */
 #include "host/hold_spec.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/limits.h"
@@ -112,48 +110,12 @@ static int plan_argv(struct hold_plan *plan, const struct login *who, const char
 	return rc == TL_E_NOMEM ? err_set(err, rc, "create a terminal") : rc;
 }
 
-static bool is_folder(const char *path, int *ret_errno)
-{
-	struct stat st;
-	*ret_errno = 0;
-	if (stat(path, &st) != 0 || access(path, X_OK) != 0)
-		*ret_errno = errno;
-	else if (!S_ISDIR(st.st_mode))
-		*ret_errno = ENOTDIR;
-	return !*ret_errno;
-}
-
-/* The folder asked for; where it is missing the home folder, with a line that says so. */
-static int plan_cwd(struct hold_plan *plan, const char *home, const char *cwd)
-{
-	int why, why_home;
-	char *want;
-	if (!cwd || !*cwd || !strcmp(cwd, "~"))
-		want = str_dup(home);
-	else if (cwd[0] == '/')
-		want = str_dup(cwd);
-	else
-		want = str_fmt("%s/%s", home, str_starts(cwd, "~/") ? cwd + 2 : cwd);
-	if (!want)
-		return TL_E_NOMEM;
-	if (is_folder(want, &why)) {
-		plan->cwd = want;
-		return 0;
-	}
-	plan->cwd = str_dup(is_folder(home, &why_home) ? home : "/");
-	if (plan->cwd)
-		plan->notice = str_fmt("towline: cannot start in %s: %s. Started in %s.\r\n", want,
-				       strerror(why), plan->cwd);
-	free(want);
-	return plan->cwd && plan->notice ? 0 : TL_E_NOMEM;
-}
-
 static int plan_fill(struct hold_plan *plan, yyjson_val *root, struct tl_err *err)
 {
 	yyjson_val *p = json_get(root, "params");
 	const char *id, *run, *name, *tag, *cwd, *shell, *command, *version, *browser;
 	struct login who;
-	char path[TL_LIMIT_PATH];
+	char path[TL_LIMIT_PATH], *folder = NULL;
 	int rc = plan_str(root, "id", &id, err);
 	rc = rc ? rc : plan_str(root, "runDir", &run, err);
 	rc = rc ? rc : plan_str(root, "version", &version, err);
@@ -178,7 +140,10 @@ static int plan_fill(struct hold_plan *plan, yyjson_val *root, struct tl_err *er
 	if (!plan->id || !plan->run_dir || !plan->version || !plan->name || !plan->tag)
 		return err_set(err, TL_E_NOMEM, "create a terminal");
 	login_of(&who);
-	rc = plan_cwd(plan, who.home, cwd);
+	rc = login_folder(who.home, cwd, &plan->cwd, &folder);
+	if (!rc && folder)
+		rc = (plan->notice = str_fmt("towline: %s.\r\n", folder)) ? 0 : TL_E_NOMEM;
+	free(folder);
 	if (rc)
 		return err_set(err, rc, "create a terminal");
 	rc = plan_argv(plan, &who, shell, command, json_get(p, "args"), err);

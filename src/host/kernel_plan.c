@@ -3,10 +3,8 @@
 #include "host/kernel_plan.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/limits.h"
@@ -130,42 +128,6 @@ static int plan_argv(struct kernel_plan *plan, struct tl_err *err)
 	return rc ? err_set(err, rc, "%s", intent) : 0;
 }
 
-static bool is_folder(const char *path, int *ret_errno)
-{
-	struct stat st;
-	*ret_errno = 0;
-	if (stat(path, &st) != 0 || access(path, X_OK) != 0)
-		*ret_errno = errno;
-	else if (!S_ISDIR(st.st_mode))
-		*ret_errno = ENOTDIR;
-	return !*ret_errno;
-}
-
-/* The folder asked for; where it is missing the home folder, and that is said. */
-static int plan_cwd(struct kernel_plan *plan, const char *home, const char *cwd)
-{
-	int why, why_home;
-	char *want;
-	if (!cwd || !*cwd || !strcmp(cwd, "~"))
-		want = str_dup(home);
-	else if (cwd[0] == '/')
-		want = str_dup(cwd);
-	else
-		want = str_fmt("%s/%s", home, str_starts(cwd, "~/") ? cwd + 2 : cwd);
-	if (!want)
-		return TL_E_NOMEM;
-	if (is_folder(want, &why)) {
-		plan->cwd = want;
-		return 0;
-	}
-	plan->cwd = str_dup(is_folder(home, &why_home) ? home : "/");
-	if (plan->cwd)
-		plan->notice = str_fmt("cannot start in %s: %s; started in %s", want, strerror(why),
-				       plan->cwd);
-	free(want);
-	return plan->cwd && plan->notice ? 0 : TL_E_NOMEM;
-}
-
 static char *new_uuid(void)
 {
 	uint8_t b[16];
@@ -239,7 +201,7 @@ static int plan_fill(struct kernel_plan *plan, yyjson_val *root, struct tl_err *
 	plan->tag = str_ndup(tag ? tag : "", tag ? strnlen(tag, TL_LIMIT_PATH) : 0);
 	plan->notebook =
 	    str_ndup(notebook ? notebook : "", notebook ? strnlen(notebook, TL_LIMIT_PATH) : 0);
-	rc = plan_cwd(plan, who.home, cwd);
+	rc = login_folder(who.home, cwd, &plan->cwd, &plan->notice);
 	if (rc || !plan->name || !plan->tag || !plan->notebook || !plan->username)
 		return err_set(err, TL_E_NOMEM, "%s", intent);
 	rc = plan_argv(plan, err);

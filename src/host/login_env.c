@@ -1,9 +1,11 @@
 /* login_env.c - see login_env.h. */
 #include "host/login_env.h"
 
+#include <errno.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -111,4 +113,44 @@ void login_of(struct login *who)
 	if (access(who->shell, X_OK) != 0)
 		who->shell = pw && *pw->pw_shell && access(pw->pw_shell, X_OK) == 0 ? pw->pw_shell
 										    : "/bin/sh";
+}
+
+/* ---- where we start ---- */
+
+static bool is_folder(const char *path, int *ret_errno)
+{
+	struct stat st;
+
+	*ret_errno = 0;
+	if (stat(path, &st) != 0 || access(path, X_OK) != 0)
+		*ret_errno = errno;
+	else if (!S_ISDIR(st.st_mode))
+		*ret_errno = ENOTDIR;
+	return !*ret_errno;
+}
+
+int login_folder(const char *home, const char *cwd, char **ret_folder, char **ret_notice)
+{
+	int why, why_home;
+	char *want;
+
+	*ret_folder = *ret_notice = NULL;
+	if (!cwd || !*cwd || !strcmp(cwd, "~"))
+		want = str_dup(home);
+	else if (cwd[0] == '/')
+		want = str_dup(cwd);
+	else
+		want = str_fmt("%s/%s", home, str_starts(cwd, "~/") ? cwd + 2 : cwd);
+	if (!want)
+		return TL_E_NOMEM;
+	if (is_folder(want, &why)) {
+		*ret_folder = want;
+		return 0;
+	}
+	*ret_folder = str_dup(is_folder(home, &why_home) ? home : "/");
+	if (*ret_folder)
+		*ret_notice = str_fmt("cannot start in %s: %s; started in %s", want, strerror(why),
+				      *ret_folder);
+	free(want);
+	return *ret_folder && *ret_notice ? 0 : TL_E_NOMEM;
 }

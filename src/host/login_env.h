@@ -16,6 +16,10 @@ struct login {
 void login_of(struct login *who);
 /* Adds our environment, without what belongs to other terminals, and with a PATH. 0, TL_E_NOMEM. */
 int login_env(struct strv *env);
+/* The folder a program starts in: cwd ("", "~" and NULL: home; relative: below home), or where that
+ * is none home, or "/"; then notice is a sentence that says so. Both are the caller's; notice may
+ * be NULL. 0, TL_E_NOMEM. */
+int login_folder(const char *home, const char *cwd, char **ret_folder, char **ret_notice);
 int env_set(struct strv *env, const char *name, const char *value);
 void env_unset(struct strv *env, const char *name);
 /* NULL: not set. */

@@ -28,38 +28,6 @@ static const char usage[] =
 
 /* ---- the loop ---- */
 
-static void ports_read(struct ports *o)
-{
-	size_t room = buf_room(&o->in) < 4096 ? buf_room(&o->in) : 4096;
-	uint8_t *p = room ? buf_reserve(&o->in, room) : NULL;
-	ssize_t n = p ? read(0, p, room) : 0;
-
-	if (n < 0 && (errno == EINTR || errno == EAGAIN))
-		return;
-	if (n <= 0)
-		o->ended = true;
-	else
-		buf_commit(&o->in, (size_t)n);
-}
-
-static void ports_write(struct ports *o)
-{
-	while (o->out.len) {
-		struct tl_bytes b = buf_data(&o->out);
-		ssize_t n = write(1, b.p, b.n);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			return;
-		if (n < 0) {
-			o->ended = true;
-			return;
-		}
-		buf_consume(&o->out, (size_t)n);
-	}
-	buf_shrink(&o->out);
-}
-
 static uint64_t at_least(uint64_t a, uint64_t b)
 {
 	return a > b ? a : b;
@@ -110,7 +78,8 @@ static void ports_run(struct ports *o)
 		if (poll(p, 3, o->out.len ? -1 : ms_until(wake_ms, now_ms)) < 0 && errno != EINTR)
 			return;
 		if (p[0].revents)
-			ports_read(o);
+			if (!fd_read_buf(0, &o->in, 4096))
+				o->ended = true;
 		ports_obey(o);
 		now_ms = clock_mono_ms();
 		if (!o->out.len) {
@@ -125,7 +94,8 @@ static void ports_run(struct ports *o)
 			}
 			ports_report(o, clock_mono_ms());
 		}
-		ports_write(o);
+		if (!fd_write_buf(1, &o->out))
+			o->ended = true;
 	}
 }
 

@@ -128,37 +128,6 @@ void watch_free(struct watcher *o, struct watch *w)
 
 /* ---- the loop ---- */
 
-static void watcher_read(struct watcher *o)
-{
-	size_t room = buf_room(&o->in) < 65536 ? buf_room(&o->in) : 65536;
-	uint8_t *p = room ? buf_reserve(&o->in, room) : NULL;
-	ssize_t n = p ? read(0, p, room) : 0;
-	if (n < 0 && (errno == EINTR || errno == EAGAIN))
-		return;
-	if (n <= 0)
-		o->ended = true;
-	else
-		buf_commit(&o->in, (size_t)n);
-}
-
-static void watcher_write(struct watcher *o)
-{
-	while (o->out.len) {
-		struct tl_bytes b = buf_data(&o->out);
-		ssize_t n = write(1, b.p, b.n);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			return;
-		if (n < 0) {
-			o->ended = true;
-			return;
-		}
-		buf_consume(&o->out, (size_t)n);
-	}
-	buf_shrink(&o->out);
-}
-
 /* Looks at what is due; returns when the next look is. */
 static uint64_t watcher_poll(struct watcher *o)
 {
@@ -204,7 +173,8 @@ static void watcher_run(struct watcher *o)
 		    errno != EINTR)
 			return;
 		if (p[0].revents)
-			watcher_read(o);
+			if (!fd_read_buf(0, &o->in, 65536))
+				o->ended = true;
 		rpc_obey(o);
 		if (o->inotify >= 0)
 			events_read(o);
@@ -219,7 +189,8 @@ static void watcher_run(struct watcher *o)
 			rpc_report(o);
 			report_at = UINT64_MAX;
 		}
-		watcher_write(o);
+		if (!fd_write_buf(1, &o->out))
+			o->ended = true;
 	}
 }
 

@@ -53,23 +53,6 @@ static void finish(struct connector *c)
 	timer_close(&c->timer, timer_gone);
 }
 
-static int connect_code(int e)
-{
-	switch (e) {
-	case ECONNREFUSED:
-		return TL_E_REFUSED;
-	case ETIMEDOUT:
-		return TL_E_TIMEOUT;
-	case ENETUNREACH:
-	case EHOSTUNREACH:
-	case EADDRNOTAVAIL:
-	case EAFNOSUPPORT:
-		return TL_E_UNREACH;
-	default:
-		return err_from_errno(e);
-	}
-}
-
 /* The one answer. fd -1: e says why. */
 static void done(struct connector *c, int fd, const struct tl_err *e)
 {
@@ -168,7 +151,7 @@ static void try_next(struct connector *c)
 	if (!c->failed && c->refused)
 		fail(c, TL_E_ACCES, "its address is not allowed");
 	else
-		fail(c, connect_code(c->failed ? c->failed : EHOSTUNREACH),
+		fail(c, err_from_connect(c->failed ? c->failed : EHOSTUNREACH),
 		     strerror(c->failed ? c->failed : EHOSTUNREACH));
 }
 
@@ -198,7 +181,7 @@ static void timer_fired(void *ctx)
 	if (c->spec.path && c->fd < 0 && !c->failed) {
 		timer_start(&c->timer, c->spec.timeout_ms);
 		if (!attempt(c, AF_UNIX, (struct sockaddr *)&c->su, sizeof(c->su)))
-			fail(c, c->failed == ENOENT ? TL_E_NOENT : connect_code(c->failed),
+			fail(c, c->failed == ENOENT ? TL_E_NOENT : err_from_connect(c->failed),
 			     strerror(c->failed));
 		return;
 	}

@@ -10,6 +10,34 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+bool fd_read_buf(int fd, struct buf *b, size_t most)
+{
+	size_t room = buf_room(b) < most ? buf_room(b) : most;
+	uint8_t *p = room ? buf_reserve(b, room) : NULL;
+	ssize_t n = p ? read(fd, p, room) : 0;
+
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return true;
+	if (n > 0)
+		buf_commit(b, (size_t)n);
+	return n > 0;
+}
+
+bool fd_write_buf(int fd, struct buf *b)
+{
+	while (b->len) {
+		struct tl_bytes left = buf_data(b);
+		ssize_t n = write(fd, left.p, left.n);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == EAGAIN;
+		buf_consume(b, (size_t)n);
+	}
+	buf_shrink(b);
+	return true;
+}
+
 int fd_set_nonblock(int fd, bool on)
 {
 	int fl = fcntl(fd, F_GETFL);

@@ -8,6 +8,7 @@
 
 #include <sys/uio.h>
 
+#include "base/buf.h"
 #include "loop/loop.h"
 
 struct io {
@@ -49,6 +50,10 @@ void io_close(struct io *io, void (*on_closed)(void *ctx));
 int fd_write_all(int fd, const void *p, size_t n, int deadline_ms);
 /* Blocking read of exactly n bytes. 0, TL_E_CLOSED at end, TL_E_IO. */
 int fd_read_all(int fd, void *p, size_t n);
+/* Reads once, at most `most` bytes and what b has room for, into b. false: the end, or an error. */
+bool fd_read_buf(int fd, struct buf *b, size_t most);
+/* Writes what b holds as long as fd takes it, and then gives the memory back. false: an error. */
+bool fd_write_buf(int fd, struct buf *b);
 int fd_set_nonblock(int fd, bool on);
 int fd_set_cloexec(int fd, bool on);
 

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -242,22 +241,6 @@ int local_listen_tcp(struct loop *l, struct local_listen *ret, const char *addre
 	return watch(l, ret, fds, n, on_accept, ctx, err);
 }
 
-/* A socket that nobody listens on any more was left by a program that was killed. */
-static void remove_stale(const struct sockaddr_un *sa)
-{
-	struct stat st;
-	int fd;
-
-	if (lstat(sa->sun_path, &st) != 0 || !S_ISSOCK(st.st_mode) || st.st_uid != geteuid())
-		return;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return;
-	if (connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) != 0 && errno == ECONNREFUSED)
-		unlink(sa->sun_path);
-	close(fd);
-}
-
 int local_listen_unix(struct loop *l, struct local_listen *ret, const char *path,
 		      void (*on_accept)(void *, int), void *ctx, struct tl_err *err)
 {
@@ -270,7 +253,7 @@ int local_listen_unix(struct loop *l, struct local_listen *ret, const char *path
 			       "cannot listen on %.60s…: the path of a socket has at most %zu "
 			       "bytes",
 			       path, sizeof(sa.sun_path) - 1);
-	remove_stale(&sa);
+	unix_remove_stale(&sa);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	/* the mode is the socket's before anybody can see it */
 	if (fd < 0 || fchmod(fd, 0600) != 0 ||

@@ -59,6 +59,21 @@ int connect_unix(const char *path, struct tl_err *err)
 	return fd;
 }
 
+void unix_remove_stale(const struct sockaddr_un *sa)
+{
+	struct stat st;
+	int fd;
+
+	if (lstat(sa->sun_path, &st) != 0 || !S_ISSOCK(st.st_mode) || st.st_uid != geteuid())
+		return;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return;
+	if (connect(fd, (const struct sockaddr *)sa, sizeof(*sa)) != 0 && errno == ECONNREFUSED)
+		unlink(sa->sun_path);
+	close(fd);
+}
+
 /* Out of descriptors: the caller is accepted in place of the spare one and sent away. Left in the
  * queue it would wake the loop for ever. */
 static bool turn_away(struct listener *ls)

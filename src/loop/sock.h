@@ -3,6 +3,7 @@
 #define TL_LOOP_SOCK_H
 
 #include <sys/types.h>
+#include <sys/un.h>
 
 #include "loop/loop.h"
 
@@ -19,6 +20,9 @@ struct listener {
 int listen_unix(struct loop *l, struct listener *ls, const char *path,
 		void (*on_accept)(void *, int), void *ctx, struct tl_err *err);
 void listener_close(struct listener *ls);
+/* Removes a socket of ours that nobody listens on any more: it was left by a program that was
+ * killed. */
+void unix_remove_stale(const struct sockaddr_un *sa);
 /* Blocking connect to a unix socket; it waits only for a listener whose queue is full, and not for
  * ever: TL_E_AGAIN. fd or TL_E_NOENT, TL_E_REFUSED, TL_E_IO. */
 int connect_unix(const char *path, struct tl_err *err);
