@@ -10,6 +10,7 @@
 
 #include "api/plain.h"
 #include "api/session_own.h"
+#include "dial/config_scan.h"
 #include "loop/child.h"
 #include "loop/sock.h"
 
@@ -28,7 +29,7 @@ bool own_user_has_master(const struct session_options *opt)
 	for (size_t i = 0; i < opt->ssh_options.n; i++)
 		if (strncasecmp(opt->ssh_options.v[i], "Control", 7) == 0)
 			return true;
-	return dial_config_has(opt->config_file, "ControlPath");
+	return config_has(opt->config_file, "ControlPath");
 }
 
 void own_plain_target(struct session_own *o, struct dial_target *t, char *ctl, size_t n)

@@ -3,6 +3,7 @@
 #ifndef TL_BASE_BYTES_H
 #define TL_BASE_BYTES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -20,6 +21,11 @@ static inline struct tl_bytes bytes_of(const void *p, size_t n)
 static inline struct tl_bytes bytes_str(const char *s)
 {
 	return bytes_of(s, strlen(s));
+}
+
+static inline bool bytes_equal(struct tl_bytes a, struct tl_bytes b)
+{
+	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 
 /* Big-endian integers at an unaligned address. */

@@ -42,6 +42,7 @@ struct cmd {
 	extern const char *const cmd_##x##_usage
 CMD_DECLARE(open);
 CMD_DECLARE(connect);
+CMD_DECLARE(hosts);
 CMD_DECLARE(status);
 CMD_DECLARE(close);
 CMD_DECLARE(stop);

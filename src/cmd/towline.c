@@ -41,6 +41,8 @@ static const struct cmd commands[] = {
      "-t --type -C --comment "},
     {"connect", cmd_connect, "connect to a host without opening anything", &cmd_connect_usage, 0,
      NULL},
+    {"hosts", cmd_hosts, "the hosts there are; add, remove and show one", &cmd_hosts_usage, 0,
+     "--name "},
     {"status", cmd_status, "what is connected and what runs there", &cmd_status_usage, 0, NULL},
     {"close", cmd_close, "end the connection to a host", &cmd_close_usage, 0, NULL},
     {"stop", cmd_stop, "end the local daemon", &cmd_stop_usage, 0, NULL},

@@ -108,10 +108,6 @@ bool dial_heard_noise(const struct dial *d);
 struct strv;
 int dial_configured_hosts(const char *config_file, struct strv *ret, struct tl_err *err);
 
-/* Does a keyword stand in the configuration that ssh would read, for any host? True where that
- * cannot be told. */
-bool dial_config_has(const char *config_file, const char *keyword);
-
 /* Reconnection pauses: 0, 1, 2, 4 … BACKOFF_MAX_MS with jitter. Pure. */
 struct backoff {
 	unsigned tries;

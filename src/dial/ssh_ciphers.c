@@ -2,8 +2,6 @@
  * whatever goes wrong with it, or takes long, means: as ssh likes it. */
 #include "dial/ssh_ciphers.h"
 
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -14,12 +12,10 @@
 #include "base/buf.h"
 #include "base/limits.h"
 #include "base/str.h"
-#include "dial/args.h"
-#include "loop/child.h"
+#include "dial/config_scan.h"
+#include "dial/ssh_query.h"
 #include "loop/fsx.h"
-#include "loop/io.h"
 
-#define OUTPUT_MAX  262144
 #define PATIENCE_MS 2000 /* a Match exec of the user may be slow; it runs again with the login */
 
 /* ssh's default sets since 6.7, and since 10.0 */
@@ -34,12 +30,7 @@ static const char *const defaults[] = {
 	"aes192-ctr,aes256-ctr"
 
 struct ssh_ciphers_query {
-	struct io io;
-	struct child child;
-	struct loop_timer patience;
-	struct buf out;
-	bool eof, exited, over;
-	int closing;
+	struct ssh_query *query;
 	void (*on_done)(void *ctx, const char *ciphers);
 	void *ctx;
 };
@@ -58,22 +49,16 @@ bool ssh_ciphers_fast_aes(void)
 
 bool ssh_ciphers_prefer(struct tl_bytes config, char out[SSH_CIPHERS_MAX])
 {
-	static const char word[] = "ciphers ";
-	const size_t skip = sizeof(word) - 1;
+	static const char word[] = "ciphers";
+	struct tl_bytes key, value;
 
-	while (config.n) {
-		const uint8_t *lf = memchr(config.p, '\n', config.n);
-		size_t n = lf ? (size_t)(lf - config.p) : config.n;
-		if (n > skip && memcmp(config.p, word, skip) == 0) {
-			for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++)
-				if (n - skip == strlen(defaults[i]) &&
-				    memcmp(config.p + skip, defaults[i], n - skip) == 0)
-					return str_copy(out, SSH_CIPHERS_MAX, PREFERRED);
-			return false;
-		}
-		n += lf ? 1 : 0;
-		config.p += n;
-		config.n -= n;
+	while (ssh_query_line(&config, &key, &value)) {
+		if (!bytes_equal(key, bytes_str(word)))
+			continue;
+		for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++)
+			if (bytes_equal(value, bytes_str(defaults[i])))
+				return str_copy(out, SSH_CIPHERS_MAX, PREFERRED);
+		return false;
 	}
 	return false;
 }
@@ -110,7 +95,7 @@ bool ssh_ciphers_subject(char out[SSH_CIPHERS_SUBJECT], const struct dial_target
 		if (strncasecmp(t->options[i] + strspn(t->options[i], " \t"), "Ciphers", 7) == 0)
 			return false;
 	if (!find_program(ssh_path ? ssh_path : "ssh", &st) ||
-	    dial_config_has(t->config_file, "Ciphers"))
+	    config_has(t->config_file, "Ciphers"))
 		return false;
 	snprintf(out, SSH_CIPHERS_SUBJECT, "ssh %llu %llu %llu %lld.%09ld",
 		 (unsigned long long)st.st_dev, (unsigned long long)st.st_ino,
@@ -151,99 +136,21 @@ void ssh_ciphers_learn(const char *note, const char *subject, const char *cipher
 	fs_write_atomic(note, line, strlen(line), 0600, NULL);
 }
 
-/* ---- the child ---- */
-
-static void part_closed(void *ctx)
-{
-	struct ssh_ciphers_query *q = ctx;
-
-	if (--q->closing > 0)
-		return;
-	buf_fini(&q->out);
-	free(q);
-}
+/* ---- the question ---- */
 
 void ssh_ciphers_cancel(struct ssh_ciphers_query *q)
 {
-	if (q->over)
-		return;
-	q->over = true;
-	if (!q->exited) {
-		child_kill(&q->child, SIGKILL, true);
-		child_forget(&q->child);
-	}
-	q->closing = 2;
-	io_close(&q->io, part_closed);
-	timer_close(&q->patience, part_closed);
+	ssh_query_cancel(q->query);
+	free(q);
 }
 
-static void maybe_done(struct ssh_ciphers_query *q)
+static void answered(void *ctx, struct tl_bytes config, const struct tl_err *err)
 {
+	struct ssh_ciphers_query q = *(struct ssh_ciphers_query *)ctx;
 	char list[SSH_CIPHERS_MAX];
-	bool found;
 
-	if (!q->eof || !q->exited || q->over)
-		return;
-	found = ssh_ciphers_prefer(buf_data(&q->out), list);
-	ssh_ciphers_cancel(q);
-	q->on_done(q->ctx, found ? list : NULL);
-}
-
-static void on_readable(void *ctx)
-{
-	struct ssh_ciphers_query *q = ctx;
-	uint8_t in[16384];
-	long n;
-
-	while ((n = io_read(&q->io, in, sizeof(in))) > 0)
-		/* more than ssh ever says is not its configuration */
-		(void)buf_put(&q->out, in, (size_t)n);
-	if (n == TL_E_AGAIN)
-		return;
-	q->eof = true;
-	io_want_read(&q->io, false);
-	maybe_done(q);
-}
-
-static void on_exited(void *ctx, int kind, int value)
-{
-	struct ssh_ciphers_query *q = ctx;
-
-	q->exited = true;
-	if (kind || value)
-		buf_clear(&q->out);
-	maybe_done(q);
-}
-
-static void too_late(void *ctx)
-{
-	struct ssh_ciphers_query *q = ctx;
-
-	ssh_ciphers_cancel(q);
-	q->on_done(q->ctx, NULL);
-}
-
-/* On failure nothing of q is open but what part_closed waits for. */
-static int spawn(struct loop *l, struct ssh_ciphers_query *q, struct strv *argv)
-{
-	struct child_spec spec = {
-	    .argv = argv->v, .fd = {-1, -1, -1}, .new_session = true, .ctty = -1};
-	int fds[2];
-
-	if (pipe2(fds, O_CLOEXEC) != 0)
-		return TL_E_IO;
-	if (io_open(l, &q->io, fds[0], fds[0], on_readable, NULL, q) != 0) {
-		close(fds[0]);
-		close(fds[1]);
-		return TL_E_NOMEM;
-	}
-	timer_init(l, &q->patience, too_late, q);
-	spec.fd[1] = fds[1];
-	q->exited = child_spawn(l, &q->child, &spec, on_exited, q, NULL) != 0;
-	close(fds[1]);
-	if (!q->exited)
-		timer_start(&q->patience, PATIENCE_MS);
-	return 0;
+	free(ctx);
+	q.on_done(q.ctx, !err && ssh_ciphers_prefer(config, list) ? list : NULL);
 }
 
 struct ssh_ciphers_query *ssh_ciphers_ask(struct loop *l, const struct dial_target *t,
@@ -252,22 +159,15 @@ struct ssh_ciphers_query *ssh_ciphers_ask(struct loop *l, const struct dial_targ
 					  void *ctx)
 {
 	struct ssh_ciphers_query *q = calloc(1, sizeof(*q));
-	struct strv argv = {0};
-	int rc;
 
 	if (!q)
 		return NULL;
 	q->on_done = on_done;
 	q->ctx = ctx;
-	buf_init(&q->out, OUTPUT_MAX);
-	rc = args_query(&argv, t, ssh_path, NULL);
-	rc = rc ? rc : spawn(l, q, &argv);
-	strv_fini(&argv);
-	if (rc == 0 && !q->exited)
-		return q;
-	if (rc == 0)
-		ssh_ciphers_cancel(q);
-	else
+	q->query = ssh_query_start(l, t, ssh_path, PATIENCE_MS, answered, q, NULL);
+	if (!q->query) {
 		free(q);
-	return NULL;
+		return NULL;
+	}
+	return q;
 }

@@ -1,20 +1,10 @@
-/* ssh_forwards.c - see ssh_forwards.h. The query owns its child and its pipe. */
+/* ssh_forwards.c - see ssh_forwards.h. */
 #include "dial/ssh_forwards.h"
 
-#include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-#include "base/buf.h"
 #include "base/str.h"
-#include "dial/args.h"
-#include "loop/child.h"
-#include "loop/io.h"
-
-#define OUTPUT_MAX 262144
-/* `Match exec` may run anything */
-#define PATIENCE_MS 30000
+#include "dial/ssh_query.h"
 
 /* ---- the text ---- */
 
@@ -155,123 +145,35 @@ int ssh_forwards_parse(struct tl_bytes text, struct ssh_forwards *ret)
 	return rc;
 }
 
-/* ---- the child ---- */
+/* ---- the question ---- */
 
 struct ssh_forwards_query {
-	struct io io;
-	struct child child;
-	struct loop_timer patience;
-	struct buf out;
-	char *host;
-	bool eof, exited, over;
-	int status, closing;
+	struct ssh_query *query;
 	void (*on_done)(void *ctx, const struct ssh_forwards *f, const struct tl_err *err);
 	void *ctx;
 };
 
-static void part_closed(void *ctx)
+void ssh_forwards_cancel(struct ssh_forwards_query *q)
 {
-	struct ssh_forwards_query *q = ctx;
-
-	if (--q->closing > 0)
-		return;
-	buf_fini(&q->out);
-	free(q->host);
+	ssh_query_cancel(q->query);
 	free(q);
 }
 
-void ssh_forwards_cancel(struct ssh_forwards_query *q)
+static void answered(void *ctx, struct tl_bytes config, const struct tl_err *err)
 {
-	if (q->over)
-		return;
-	q->over = true;
-	if (!q->exited) {
-		child_kill(&q->child, SIGTERM, true);
-		child_forget(&q->child);
-	}
-	q->closing = 2;
-	io_close(&q->io, part_closed);
-	timer_close(&q->patience, part_closed);
-}
-
-static void maybe_done(struct ssh_forwards_query *q)
-{
-	void (*on_done)(void *, const struct ssh_forwards *, const struct tl_err *) = q->on_done;
+	struct ssh_forwards_query q = *(struct ssh_forwards_query *)ctx;
 	struct ssh_forwards f = {0};
-	void *ctx = q->ctx;
 	struct tl_err e;
-	int rc;
 
-	if (!q->eof || !q->exited || q->over)
-		return;
-	rc = q->status ? err_set(&e, TL_E_SSHCONFIG,
-				 "cannot read the forwards of %s: ssh -G ended with status %d",
-				 q->host, q->status)
-		       : ssh_forwards_parse(buf_data(&q->out), &f);
-	if (rc == TL_E_NOMEM)
-		err_set(&e, rc, "cannot read the forwards of %s: out of memory", q->host);
-	ssh_forwards_cancel(q);
-	on_done(ctx, rc ? NULL : &f, rc ? &e : NULL);
+	free(ctx);
+	if (err || ssh_forwards_parse(config, &f) != 0)
+		err_set(&e, err ? err->code : TL_E_NOMEM,
+			"cannot read the forwards of the ssh configuration: %.500s",
+			err ? err->text : "out of memory");
+	else
+		e.code = 0;
+	q.on_done(q.ctx, e.code ? NULL : &f, e.code ? &e : NULL);
 	ssh_forwards_fini(&f);
-}
-
-static void on_readable(void *ctx)
-{
-	struct ssh_forwards_query *q = ctx;
-	uint8_t in[16384];
-	long n;
-
-	while ((n = io_read(&q->io, in, sizeof(in))) > 0)
-		/* more than ssh ever says is not its configuration */
-		(void)buf_put(&q->out, in, (size_t)n);
-	if (n == TL_E_AGAIN)
-		return;
-	q->eof = true;
-	io_want_read(&q->io, false);
-	maybe_done(q);
-}
-
-static void on_exit_(void *ctx, int kind, int value)
-{
-	struct ssh_forwards_query *q = ctx;
-
-	q->exited = true;
-	q->status = kind ? 255 : value;
-	maybe_done(q);
-}
-
-static void too_late(void *ctx)
-{
-	struct ssh_forwards_query *q = ctx;
-	struct tl_err e;
-
-	err_set(&e, TL_E_TIMEOUT, "cannot read the forwards of %s: ssh -G does not end", q->host);
-	ssh_forwards_cancel(q);
-	q->on_done(q->ctx, NULL, &e);
-}
-
-static int spawn(struct loop *l, struct ssh_forwards_query *q, struct strv *argv,
-		 struct tl_err *err)
-{
-	struct child_spec spec = {
-	    .argv = argv->v, .fd = {-1, -1, -1}, .new_session = true, .ctty = -1};
-	int fds[2], rc;
-
-	if (pipe2(fds, O_CLOEXEC) != 0)
-		return err_set(err, TL_E_IO, "cannot make a pipe for ssh");
-	spec.fd[1] = fds[1];
-	rc = io_open(l, &q->io, fds[0], fds[0], on_readable, NULL, q);
-	if (rc) {
-		close(fds[0]);
-		close(fds[1]);
-		return err_set(err, rc, "cannot watch ssh");
-	}
-	timer_init(l, &q->patience, too_late, q);
-	rc = child_spawn(l, &q->child, &spec, on_exit_, q, err);
-	close(fds[1]);
-	if (rc == 0)
-		timer_start(&q->patience, PATIENCE_MS);
-	return rc;
 }
 
 struct ssh_forwards_query *ssh_forwards_ask(struct loop *l, const struct dial_target *t,
@@ -281,8 +183,6 @@ struct ssh_forwards_query *ssh_forwards_ask(struct loop *l, const struct dial_ta
 					    void *ctx, struct tl_err *err)
 {
 	struct ssh_forwards_query *q = calloc(1, sizeof(*q));
-	struct strv argv = {0};
-	int rc;
 
 	if (!q) {
 		err_set(err, TL_E_NOMEM, "cannot read the forwards of %s: out of memory", t->host);
@@ -290,21 +190,10 @@ struct ssh_forwards_query *ssh_forwards_ask(struct loop *l, const struct dial_ta
 	}
 	q->on_done = on_done;
 	q->ctx = ctx;
-	q->host = str_dup(t->host);
-	buf_init(&q->out, OUTPUT_MAX);
-	rc = args_query(&argv, t, ssh_path, err);
-	if (rc == 0) {
-		rc = spawn(l, q, &argv, err);
-		if (rc && q->io.open) {
-			q->exited = true;
-			ssh_forwards_cancel(q);
-			q = NULL;
-		}
-	}
-	strv_fini(&argv);
-	if (rc && q) {
-		free(q->host);
+	q->query = ssh_query_start(l, t, ssh_path, SSH_QUERY_MS, answered, q, err);
+	if (!q->query) {
 		free(q);
+		return NULL;
 	}
-	return rc ? NULL : q;
+	return q;
 }

@@ -142,6 +142,7 @@ static void on_gone(void *ctx, struct edge_client *e)
 	list_del(&c->node);
 	relay_client_gone(c);
 	rpc_client_gone(c);
+	config_client_gone(c);
 	if (h->forwards)
 		forward_client_gone(c);
 	LIST_FOREACH_SAFE (it, &h->hosts)
@@ -195,6 +196,7 @@ int hub_new(struct loop *l, const struct hub_config *cfg, void (*stop)(void *ctx
 	h->next_id = 1;
 	list_init(&h->hosts);
 	list_init(&h->clients);
+	list_init(&h->config_works);
 	rc = store_token(h, err);
 	if (rc == 0 && forwards_open(h) != 0)
 		rc = err_set(err, TL_E_NOMEM, "cannot start: out of memory");
@@ -262,6 +264,7 @@ void hub_close(struct hub *h, void (*on_closed)(void *ctx), void *ctx)
 		host_disconnect(hh, NULL);
 		host_free(hh);
 	}
+	config_close(h);
 	forwards_close(h);
 	edge_close(h->edge, edge_gone, h);
 }

@@ -15,6 +15,11 @@
 static const char *const phase_names[] = {"disconnected", "connecting", "connected", "reconnecting",
 					  "failed"};
 
+const char *host_phase_name(enum host_phase phase)
+{
+	return phase_names[phase];
+}
+
 struct hub_host *host_find(struct hub *h, const char *name)
 {
 	LIST_FOREACH (it, &h->hosts) {
@@ -282,6 +287,7 @@ static void on_info(void *ctx, const struct jsonrpc_msg *m, const struct tl_err 
 	hh->here = forward_host_is_here(m->result);
 	hh->generation++;
 	hh->was_connected = true;
+	known_connected(hh);
 	host_set_phase(hh, HOST_CONNECTED, NULL);
 	host_answer_waiters(hh, NULL);
 }

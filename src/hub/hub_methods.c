@@ -94,15 +94,17 @@ static void m_host_list(struct call *k)
 
 static void m_host_configured(struct call *k)
 {
-	const char *file = json_str(k->params, "configFile", NULL);
+	const char *named = json_str(k->params, "configFile", NULL);
+	char *file = named ? str_dup(named) : settings_config_file(k->h);
 	yyjson_mut_val *o, *a;
 	yyjson_mut_doc *doc;
 	struct strv names = {0};
-	struct tl_err e;
+	struct tl_err e = {0};
 
 	if (dial_configured_hosts(file, &names, &e) != 0) {
 		client_reply_err(k->c, k->id, &e);
 		strv_fini(&names);
+		free(file);
 		return;
 	}
 	doc = new_result(&o);
@@ -113,6 +115,7 @@ static void m_host_configured(struct call *k)
 	}
 	yyjson_mut_obj_add_strcpy(doc, o, "configFile", file ? file : "~/.ssh/config");
 	strv_fini(&names);
+	free(file);
 	client_reply(k->c, k->id, doc);
 }
 
@@ -273,6 +276,7 @@ static void window_resolved(void *ctx, const struct jsonrpc_msg *m, const struct
 		err_set(&why, TL_E_ACCES, "cannot open %s on %s: permission denied", path, w->host);
 		client_reply_err(w->c, w->id, &why);
 	} else if (strcmp(json_str(m->result, "type", "folder"), "folder") == 0) {
+		known_folder(w->c->hub, w->host, path);
 		reply_url(w->c, w->id, w->host, path, "");
 	} else {
 		char *folder;
@@ -456,6 +460,12 @@ static const struct {
     {"host/connect", m_host_connect},
     {"host/list", m_host_list},
     {"host/configured", m_host_configured},
+    {"host/known", m_host_known},
+    {"host/add", m_host_add},
+    {"host/remove", m_host_remove},
+    {"host/show", m_host_show},
+    {"host/forget", m_host_forget},
+    {"host/folder", m_host_folder},
     {"host/close", m_host_close},
     {"host/reconnect", m_host_reconnect},
     {"host/subscribe", m_host_subscribe},

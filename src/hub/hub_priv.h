@@ -24,6 +24,8 @@ enum host_phase {
  * pattern that fits): malloc'ed, NULL for the usual place. TL_E_INVAL where the setting makes no
  * sense. In hub_settings.c. */
 int settings_install_path(struct hub *h, const char *host, char **ret, struct tl_err *err);
+/* The file in remote.SSH.configFile, absolute and malloc'ed; NULL: ~/.ssh/config. */
+char *settings_config_file(struct hub *h);
 
 /* How to reach a host, owned. */
 struct host_options {
@@ -96,6 +98,7 @@ struct hub {
 	struct edge *edge;
 	struct list hosts, clients;
 	struct hub_forwards *forwards; /* NULL once they are closed */
+	struct list config_works;      /* of hub_config.c, waiting for ssh */
 	uint64_t uses;                 /* see hub_client.used */
 	int64_t next_id;
 	char token[33];
@@ -110,6 +113,7 @@ struct hub {
 
 /* hub_host.c */
 struct hub_host *host_find(struct hub *h, const char *name);
+const char *host_phase_name(enum host_phase phase);
 /* Finds or makes the record; opts NULL: those remembered from last time. TL_E_HOSTBUSY when
  * connected with others. */
 int host_get(struct hub *h, const char *name, yyjson_val *opts, struct hub_host **ret,
@@ -212,6 +216,24 @@ void m_forward_remove(struct call *k);
 void m_forward_list(struct call *k);
 void m_forward_update(struct call *k);
 
+/* hub_known.c: hosts of the ssh configuration and those that were connected */
+void m_host_known(struct call *k);
+void m_host_folder(struct call *k);
+void m_host_forget(struct call *k);
+/* It is connected: its facts are remembered. */
+void known_connected(struct hub_host *hh);
+/* A folder of it was opened. */
+void known_folder(struct hub *h, const char *host, const char *path);
+/* Everything remembered of it goes. False where there was nothing. */
+bool known_forget(struct hub *h, const char *host);
+
+/* hub_config.c: hosts written to and taken from the ssh configuration */
+void m_host_add(struct call *k);
+void m_host_remove(struct call *k);
+void m_host_show(struct call *k);
+void config_client_gone(struct hub_client *c);
+void config_close(struct hub *h);
+
 /* hub_methods.c */
 void method_dispatch(struct hub_client *c, const struct jsonrpc_msg *m);
 
@@ -222,6 +244,13 @@ void store_save_ports(struct hub *h);
 /* A small file of the state folder: malloc'ed text, or NULL. */
 char *store_read(struct hub *h, const char *file);
 int store_write(struct hub *h, const char *file, struct tl_bytes b, struct tl_err *err);
+/* All that is remembered of hosts, by name, least recent first: the options of each, and under
+ * "record" what was (hub_known.c). NULL: nothing. */
+yyjson_doc *store_hosts(struct hub *h);
+/* Makes the new entry (NULL: none any more) from the old one (may be NULL), which becomes the most
+ * recent. edit NULL: forgets the host. */
+typedef yyjson_mut_val *store_edit_fn(void *ctx, yyjson_mut_doc *doc, yyjson_val *old);
+void store_edit_host(struct hub *h, const char *name, store_edit_fn *edit, void *ctx);
 /* Options remembered for a host as JSON text (malloc'ed), or NULL. */
 char *store_host_options(struct hub *h, const char *name);
 void store_save_host(struct hub_host *hh);

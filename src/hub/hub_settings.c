@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "dial/config_scan.h"
 #include "loop/fsx.h"
 
 #define SETTINGS_BYTES (1024 * 1024)
@@ -31,6 +32,18 @@ yyjson_doc *settings_read(struct hub *h)
 yyjson_val *settings_get(yyjson_doc *doc, const char *name)
 {
 	return json_get(yyjson_doc_get_root(doc), name);
+}
+
+char *settings_config_file(struct hub *h)
+{
+	yyjson_doc *doc = settings_read(h);
+	const char *file = json_str(yyjson_doc_get_root(doc), "remote.SSH.configFile", "");
+	char path[TL_LIMIT_PATH];
+	char *out =
+	    *file && config_path(file, path, sizeof(path), NULL) == 0 ? str_dup(path) : NULL;
+
+	yyjson_doc_free(doc);
+	return out;
 }
 
 /* A key of the map: a host, or a pattern as in the ssh configuration; also without user@. */

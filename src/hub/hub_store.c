@@ -9,6 +9,7 @@
 #include "loop/fsx.h"
 
 #define HOSTS_REMEMBERED 500
+#define HOSTS_FILE       "hosts.json"
 
 static char *store_path(struct hub *h, const char *file)
 {
@@ -105,7 +106,7 @@ yyjson_mut_val *options_json(const struct host_options *o, yyjson_mut_doc *doc)
 
 char *store_host_options(struct hub *h, const char *name)
 {
-	char *text = store_read(h, "hosts.json"), *out = NULL;
+	char *text = store_read(h, HOSTS_FILE), *out = NULL;
 	yyjson_doc *doc = text ? yyjson_read(text, strlen(text), 0) : NULL;
 	yyjson_val *v = json_get(yyjson_doc_get_root(doc), name);
 
@@ -116,12 +117,20 @@ char *store_host_options(struct hub *h, const char *name)
 	return out;
 }
 
-void store_save_host(struct hub_host *hh)
+yyjson_doc *store_hosts(struct hub *h)
 {
-	char *text = store_read(hh->hub, "hosts.json");
-	yyjson_doc *old = text ? yyjson_read(text, strlen(text), 0) : NULL;
+	char *text = store_read(h, HOSTS_FILE);
+	yyjson_doc *doc = text ? yyjson_read(text, strlen(text), 0) : NULL;
+
+	free(text);
+	return doc;
+}
+
+void store_edit_host(struct hub *h, const char *name, store_edit_fn *edit, void *ctx)
+{
+	yyjson_doc *old = store_hosts(h);
 	yyjson_mut_doc *doc = old ? yyjson_doc_mut_copy(old, NULL) : yyjson_mut_doc_new(NULL);
-	yyjson_mut_val *root = yyjson_mut_doc_get_root(doc), *key;
+	yyjson_mut_val *root = yyjson_mut_doc_get_root(doc), *entry;
 	struct tl_err e;
 	struct buf b;
 
@@ -130,20 +139,37 @@ void store_save_host(struct hub_host *hh)
 		yyjson_mut_doc_set_root(doc, root);
 	}
 	/* most recent last; the oldest go when there are too many */
-	yyjson_mut_obj_remove_key(root, hh->name);
+	yyjson_mut_obj_remove_key(root, name);
 	while (yyjson_mut_obj_size(root) >= HOSTS_REMEMBERED) {
 		yyjson_mut_obj_iter it;
 		yyjson_mut_obj_iter_init(root, &it);
 		yyjson_mut_obj_iter_next(&it);
 		yyjson_mut_obj_iter_remove(&it);
 	}
-	key = yyjson_mut_strcpy(doc, hh->name);
-	yyjson_mut_obj_add(root, key, options_json(&hh->opts, doc));
+	entry = edit ? edit(ctx, doc, json_get(yyjson_doc_get_root(old), name)) : NULL;
+	if (entry)
+		yyjson_mut_obj_add(root, yyjson_mut_strcpy(doc, name), entry);
 	buf_init(&b, TL_LIMIT_RPC_MESSAGE);
-	if (json_write(&b, doc) != 0 || store_write(hh->hub, "hosts.json", buf_data(&b), &e) != 0)
-		log_warn("the options of %s could not be remembered", hh->name);
+	if (json_write(&b, doc) != 0 || store_write(h, HOSTS_FILE, buf_data(&b), &e) != 0)
+		log_warn("what is known of %s could not be remembered", name);
 	buf_fini(&b);
 	yyjson_mut_doc_free(doc);
 	yyjson_doc_free(old);
-	free(text);
+}
+
+/* The options are the new ones, also where there are none; the record of the past stays. */
+static yyjson_mut_val *edit_options(void *ctx, yyjson_mut_doc *doc, yyjson_val *old)
+{
+	const struct hub_host *hh = ctx;
+	yyjson_mut_val *o = options_json(&hh->opts, doc);
+	yyjson_val *record = json_get(old, "record");
+
+	if (record)
+		yyjson_mut_obj_add_val(doc, o, "record", yyjson_val_mut_copy(doc, record));
+	return o;
+}
+
+void store_save_host(struct hub_host *hh)
+{
+	store_edit_host(hh->hub, hh->name, edit_options, hh);
 }

@@ -8,6 +8,11 @@ export interface HostOptions { configFile?: string; identities?: string[]; port?
 export type HostPhase = 'disconnected' | 'connecting' | 'connected' | 'reconnecting' | 'failed'
 /* generation grows each time the link was lost for good: streams of an older one are gone and everything is attached again */
 export interface HostState { host: string; phase: HostPhase; generation: number; sinceMs: number; retryInMs?: number; rttMs?: number; streams: number; silentMs?: number; error?: { code: number; name: string; message: string }; info?: HostInfo }
+export interface HostFolder { path: string; openedMs: number }
+/* configured: it stands in the ssh configuration, at file and line; platform: as of the last connection; folders: opened before, most recent first */
+export interface KnownHost { name: string; configured: boolean; file?: string; line?: number; phase: HostPhase; lastConnectedMs?: number; platform?: { os: string; arch: string; hostname: string; user: string; version: string }; folders: HostFolder[] }
+/* unused: what an ssh configuration cannot hold; overruled: what another part of the configuration says instead; written false: dryRun */
+export interface AddedHost { name: string; file: string; line: number; block: string; written: boolean; unused: { option: string; reason: string }[]; overruled: { keyword: string; wanted: string; effective: string }[] }
 export interface DaemonStatus { version: string; pid: number; startedMs: number; origin: string; frameOrigin: string; controlSocket: string; configDir: string; stateDir: string; windows: number; rssBytes: number; hosts: HostState[] }
 /* a listener on the host. address as bound (0.0.0.0, 127.0.0.1, ::, ::1, other); owned: below one of this user's terminals, tasks, debug runs or kernels; term: that terminal */
 export interface PortInfo { port: number; address: string; family: 4 | 6; uid: number; pid?: number; process?: string; command?: string; cwd?: string; owned: boolean; term?: string; kernel?: string }
@@ -142,6 +147,7 @@ export const LIMITS = {
   TUNNEL_PIECE: 131072, // bytes: held per direction of a tunnel's connection
   FORWARDS: 256, // forwards: forwards of one daemon
   FORWARD_CONNECTIONS: 216, // connections: connections that the forwards of one host carry at once; others wait to be accepted
+  HOST_FOLDERS: 50, // folders: folders remembered of one host, most recent first
   SOCKS_MS: 30000, // ms: time a SOCKS client has for its request
   TERM_LOG: 4194304, // bytes: log of one terminal
   TERM_FRAME: 16384, // bytes: payload of one hold frame
@@ -341,6 +347,18 @@ export interface Methods {
   'host/list': { side: 'DAEMON'; kind: 'REQUEST'; params: {}; result: { hosts: HostState[] } }
   /* daemon, request: aliases of the ssh config (Include followed, patterns left out) */
   'host/configured': { side: 'DAEMON'; kind: 'REQUEST'; params: { configFile?: string }; result: { hosts: { name: string }[], configFile: string } }
+  /* daemon, request: hosts of the ssh configuration (remote.SSH.configFile, else ~/.ssh/config) in its order, then those connected and those that were; files: the configuration and what it includes */
+  'host/known': { side: 'DAEMON'; kind: 'REQUEST'; params: { configFile?: string }; result: { hosts: KnownHost[], configFile: string, files: string[] } }
+  /* daemon, request: writes a Host block for a whole ssh command line (command as a shell would read it, or args as words) into the file; every other byte of it stays; ssh checks the block first; errors exists, invalid, ssh_config */
+  'host/add': { side: 'DAEMON'; kind: 'REQUEST'; params: { command?: string, args?: string[], cwd?: string, name?: string, configFile?: string, dryRun?: boolean }; result: AddedHost }
+  /* daemon, request: takes exactly the host's block (shared: its name on a line of several) out of the configuration and its includes, and forgets what was; error not_found */
+  'host/remove': { side: 'DAEMON'; kind: 'REQUEST'; params: { host: string, configFile?: string }; result: { removed: { file: string, block: string, shared: boolean }[], forgotten: boolean } }
+  /* daemon, request: every setting of ssh for the host, as ssh -G resolves it */
+  'host/show': { side: 'DAEMON'; kind: 'REQUEST'; params: { host: string, configFile?: string, options?: HostOptions }; result: { host: string, file?: string, line?: number, config: [string, string][] } }
+  /* daemon, request: forgets the options, the last connection and the folders of a host; its configuration stays */
+  'host/forget': { side: 'DAEMON'; kind: 'REQUEST'; params: { host: string }; result: {} }
+  /* daemon, request: a folder of the host was opened, or is to be forgotten */
+  'host/folder': { side: 'DAEMON'; kind: 'REQUEST'; params: { host: string, path: string, remove?: boolean }; result: {} }
   /* daemon, request: ends the session to a host; terminals go on there */
   'host/close': { side: 'DAEMON'; kind: 'REQUEST'; params: { host: string }; result: {} }
   /* daemon, request: try again now */
@@ -414,6 +432,12 @@ export const METHODS = {
   HOST_CONNECT: 'host/connect',
   HOST_LIST: 'host/list',
   HOST_CONFIGURED: 'host/configured',
+  HOST_KNOWN: 'host/known',
+  HOST_ADD: 'host/add',
+  HOST_REMOVE: 'host/remove',
+  HOST_SHOW: 'host/show',
+  HOST_FORGET: 'host/forget',
+  HOST_FOLDER: 'host/folder',
   HOST_CLOSE: 'host/close',
   HOST_RECONNECT: 'host/reconnect',
   HOST_SUBSCRIBE: 'host/subscribe',
