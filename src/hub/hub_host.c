@@ -12,13 +12,8 @@
 
 #include "base/log.h"
 
-static const char *const phase_names[] = {"disconnected", "connecting", "connected", "reconnecting",
-					  "failed"};
-
-const char *host_phase_name(enum host_phase phase)
-{
-	return phase_names[phase];
-}
+const char *const host_phase_names[] = {"disconnected", "connecting", "connected", "reconnecting",
+					"failed"};
 
 struct hub_host *host_find(struct hub *h, const char *name)
 {
@@ -36,7 +31,7 @@ yyjson_mut_val *host_state_json(const struct hub_host *hh, yyjson_mut_doc *doc)
 	uint64_t now = clock_mono_ms();
 
 	yyjson_mut_obj_add_strcpy(doc, o, "host", hh->name);
-	yyjson_mut_obj_add_str(doc, o, "phase", phase_names[hh->phase]);
+	yyjson_mut_obj_add_str(doc, o, "phase", host_phase_names[hh->phase]);
 	yyjson_mut_obj_add_int(doc, o, "generation", hh->generation);
 	yyjson_mut_obj_add_uint(doc, o, "sinceMs", hh->since_ms);
 	yyjson_mut_obj_add_uint(doc, o, "streams",
@@ -89,7 +84,7 @@ void host_set_phase(struct hub_host *hh, enum host_phase phase, const struct tl_
 		memset(&hh->last, 0, sizeof(hh->last));
 	if (hh->phase != phase) {
 		hh->since_ms = clock_wall_ms();
-		log_line(LOG_INFO, hh->name, "%s%s%s", phase_names[phase], why ? ": " : "",
+		log_line(LOG_INFO, hh->name, "%s%s%s", host_phase_names[phase], why ? ": " : "",
 			 why ? err_message(why, text, sizeof(text)) : "");
 	}
 	hh->phase = phase;

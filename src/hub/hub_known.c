@@ -176,7 +176,7 @@ static int tell(struct listing *l, const char *name, const char *file, int line)
 		yyjson_mut_obj_add_int(l->doc, o, "line", line);
 	}
 	yyjson_mut_obj_add_str(l->doc, o, "phase",
-			       host_phase_name(hh ? hh->phase : HOST_DISCONNECTED));
+			       host_phase_names[hh ? hh->phase : HOST_DISCONNECTED]);
 	if (json_int(record, "lastConnectedMs", 0) > 0)
 		yyjson_mut_obj_add_int(l->doc, o, "lastConnectedMs",
 				       json_int(record, "lastConnectedMs", 0));

@@ -113,7 +113,7 @@ struct hub {
 
 /* hub_host.c */
 struct hub_host *host_find(struct hub *h, const char *name);
-const char *host_phase_name(enum host_phase phase);
+extern const char *const host_phase_names[]; /* by enum host_phase */
 /* Finds or makes the record; opts NULL: those remembered from last time. TL_E_HOSTBUSY when
  * connected with others. */
 int host_get(struct hub *h, const char *name, yyjson_val *opts, struct hub_host **ret,

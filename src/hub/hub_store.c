@@ -104,19 +104,6 @@ yyjson_mut_val *options_json(const struct host_options *o, yyjson_mut_doc *doc)
 	return v;
 }
 
-char *store_host_options(struct hub *h, const char *name)
-{
-	char *text = store_read(h, HOSTS_FILE), *out = NULL;
-	yyjson_doc *doc = text ? yyjson_read(text, strlen(text), 0) : NULL;
-	yyjson_val *v = json_get(yyjson_doc_get_root(doc), name);
-
-	if (yyjson_is_obj(v))
-		out = yyjson_val_write(v, 0, NULL);
-	yyjson_doc_free(doc);
-	free(text);
-	return out;
-}
-
 yyjson_doc *store_hosts(struct hub *h)
 {
 	char *text = store_read(h, HOSTS_FILE);
@@ -124,6 +111,21 @@ yyjson_doc *store_hosts(struct hub *h)
 
 	free(text);
 	return doc;
+}
+
+char *store_host_options(struct hub *h, const char *name)
+{
+	yyjson_doc *doc = store_hosts(h);
+	yyjson_val *v = json_get(yyjson_doc_get_root(doc), name);
+	yyjson_mut_doc *copy = yyjson_is_obj(v) ? yyjson_mut_doc_new(NULL) : NULL;
+	yyjson_mut_val *o = copy ? yyjson_val_mut_copy(copy, v) : NULL;
+	char *out;
+
+	yyjson_mut_obj_remove_key(o, "record");
+	out = o ? yyjson_mut_val_write(o, 0, NULL) : NULL;
+	yyjson_mut_doc_free(copy);
+	yyjson_doc_free(doc);
+	return out;
 }
 
 void store_edit_host(struct hub *h, const char *name, store_edit_fn *edit, void *ctx)

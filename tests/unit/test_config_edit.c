@@ -293,7 +293,7 @@ static char dir[64];
 static int set_up(void **state)
 {
 	(void)state;
-	strcpy(dir, "/tmp/tl-config-XXXXXX");
+	str_copy(dir, sizeof(dir), "/tmp/tl-config-XXXXXX");
 	return mkdtemp(dir) ? 0 : -1;
 }
 
