@@ -1,5 +1,5 @@
 /* Puts the workbench together: providers, services, terminals, our extension; in the order VS Code needs. */
-import { IStorageService, IWorkbenchLayoutService, getService, initialize, type IWorkbenchConstructionOptions } from '@codingame/monaco-vscode-api'
+import { ILifecycleService, IStorageService, IWorkbenchLayoutService, getService, initialize, type IWorkbenchConstructionOptions } from '@codingame/monaco-vscode-api'
 import { ExtensionHostKind, registerExtension } from '@codingame/monaco-vscode-api/extensions'
 import { registerCustomProvider } from '@codingame/monaco-vscode-files-service-override'
 import { URI } from '@codingame/monaco-vscode-api/vscode/vs/base/common/uri'
@@ -10,6 +10,7 @@ import './vscode/exts'
 import type * as vscode from 'vscode'
 import type { Control } from './net/control'
 import type { HelloResult, Endpoint } from './net/socket'
+import { insist } from './net/insist'
 import { Signal } from './net/signal'
 import type { HostConnection } from './host/connection'
 import { Forwards } from './host/forwards'
@@ -35,6 +36,7 @@ import { PortsView } from './vscode/ports'
 import { remoteAgentClass } from './vscode/remoteAgent'
 import { FileNameSearch, registerSearch } from './vscode/search'
 import { services } from './vscode/services'
+import { handOver } from './vscode/stateFile'
 import { provideWorkers } from './vscode/workers'
 
 const STATE_MS = 10000
@@ -74,6 +76,7 @@ export async function startWorkbench(parts: WindowParts): Promise<void> {
     construction(address, remote, indicator),
     { userHome: remote ? remoteUri(remote.authority, connection!.info!.home) : URI.from({ scheme: 'vscode-userdata', path: '/' }) }
   )
+  await keepState()
   const api = (await getApi()) as unknown as typeof vscode
   parts.prompts.present = workbenchPrompts(api)
   registerCommands({ api, control: parts.control, connection, indicator })
@@ -88,7 +91,6 @@ export async function startWorkbench(parts: WindowParts): Promise<void> {
   }
   await (await getService(IWorkbenchLayoutService)).whenRestored
   skeleton.hide()
-  await keepState()
   if (remote && address.file) void api.commands.executeCommand('vscode.open', remoteUri(remote.authority, address.file))
   if (!address.folder && !address.workspace && !address.file) {
     await api.commands.executeCommand('workbench.view.explorer')
@@ -101,10 +103,7 @@ export async function startWorkbench(parts: WindowParts): Promise<void> {
 
 /** Settings, keybindings, state: files of the daemon's folder. Other tabs hear of changes. */
 function openUserData({ control, endpoint }: WindowParts): TowlineFileSystem {
-  const pool = new SftpPool(async (open) => {
-    await control.whenOpen()
-    return endpoint.openStream('', open)
-  })
+  const pool = new SftpPool((open) => insist(() => control.whenOpen(), () => endpoint.openStream('', open)))
   const tabs = new BroadcastChannel('towline.userdata')
   class UserData extends TowlineFileSystem {
     override async writeFile(...args: Parameters<TowlineFileSystem['writeFile']>): Promise<void> {
@@ -219,9 +218,16 @@ async function showPorts(api: typeof vscode, { control }: WindowParts, connectio
 
 /** VS Code writes its state once a minute and when the page goes; a page may also die. */
 async function keepState(): Promise<void> {
-  const storage = await getService(IStorageService)
+  const [storage, lifecycle] = await Promise.all([getService(IStorageService), getService(ILifecycleService)])
   setInterval(() => void storage.flush(), STATE_MS)
-  document.addEventListener('visibilitychange', () => document.hidden && void storage.flush())
+  /* VS Code's own listeners are older, so what they store is there when these run */
+  for (const name of ['beforeunload', 'pagehide']) window.addEventListener(name, () => handOver(storage))
+  document.addEventListener('visibilitychange', () => {
+    /* the layout of a workbench that is being taken apart is nothing to be kept */
+    if (!document.hidden || lifecycle.willShutdown) return
+    void storage.flush()
+    handOver(storage)
+  })
 }
 
 /** After a gap nobody knows what changed: look at everything that is shown. */

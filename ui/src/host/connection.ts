@@ -4,14 +4,11 @@
  * Invariant: after the control connection or the link was lost for good, `epoch` has grown and everything that had a stream
  * opens it again. */
 import { Signal } from '../net/signal'
-import { TowlineError, fromRpcError, isRetryable } from '../net/errors'
+import { TowlineError, fromRpcError } from '../net/errors'
+import { insist } from '../net/insist'
 import type { Control } from '../net/control'
 import type { Endpoint, Stream } from '../net/socket'
 import type { HostCalls, HostInfo, HostProgress, HostState } from '../net/proto'
-
-const OPEN_ATTEMPTS = 6
-/* a stream may fail before the news about its host arrive */
-const SETTLE_MS = 150
 
 export type LinkPhase = HostState['phase'] | 'daemon-lost' | 'refused'
 
@@ -86,26 +83,15 @@ export class HostConnection {
 
   /** Calls the agent. `repeat`: the call may be made twice without harm. */
   async call<M extends keyof HostCalls>(method: M, params: HostCalls[M]['params'], repeat = true): Promise<HostCalls[M]['result']> {
-    return this.insist(repeat, () =>
-      this.control.call('host/call', { host: this.host, method, params: params as object })
-    ) as Promise<HostCalls[M]['result']>
+    const once = () => this.control.call('host/call', { host: this.host, method, params: params as object })
+    if (repeat) return (await insist(() => this.whenConnected(), once)) as HostCalls[M]['result']
+    await this.whenConnected()
+    return (await once()) as HostCalls[M]['result']
   }
 
   /** Opens a stream; tries again while the failure is one that passes. */
   openStream(open: object): Promise<Stream> {
-    return this.insist(true, () => this.endpoint.openStream(this.host, open))
-  }
-
-  private async insist<T>(repeat: boolean, action: () => Promise<T>): Promise<T> {
-    for (let attempt = 1; ; attempt++) {
-      await this.whenConnected()
-      try {
-        return await action()
-      } catch (error) {
-        if (!repeat || attempt >= OPEN_ATTEMPTS || !isRetryable(error)) throw error
-        await new Promise((resolve) => setTimeout(resolve, SETTLE_MS * attempt))
-      }
-    }
+    return insist(() => this.whenConnected(), () => this.endpoint.openStream(this.host, open))
   }
 
   private failure(): TowlineError {

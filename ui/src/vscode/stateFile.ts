@@ -1,10 +1,12 @@
 /* VS Code's state (open editors, layout, history) as a JSON file of the daemon's folder.
  *
  * A page that is reloaded has no time for a round trip, so what is not in the file yet is also kept in the browser's own storage
- * (the journal) and applied when the page begins again. Invariant: file + journal = all that was stored. */
+ * (the journal) and applied when the page begins again. Invariant: file + journal = all that VS Code handed over, and
+ * handOver() makes it hand over everything at once. */
 import { Event } from '@codingame/monaco-vscode-api/vscode/vs/base/common/event'
 import type { IStorageDatabase, IUpdateRequest } from '@codingame/monaco-vscode-api/vscode/vs/base/parts/storage/common/storage'
 import { URI } from '@codingame/monaco-vscode-api/vscode/vs/base/common/uri'
+import { StorageScope } from '@codingame/monaco-vscode-storage-service-override'
 import type { TowlineFileSystem } from '../host/fs'
 
 type Journal = Record<string, string | null>
@@ -14,6 +16,7 @@ export class StateFile implements IStorageDatabase {
   private items?: Promise<Map<string, string>>
   private journal: Journal = {}
   private writing?: Promise<void>
+  private behind = false
   private readonly uri: URI
   private readonly key: string
 
@@ -27,17 +30,18 @@ export class StateFile implements IStorageDatabase {
     return this.items
   }
 
+  /** Done as soon as the journal has it: VS Code keeps back what comes while this runs, and the file may take long. */
   async updateItems(request: IUpdateRequest): Promise<void> {
     for (const [key, value] of request.insert ?? []) this.journal[key] = value
     for (const key of request.delete ?? []) this.journal[key] = null
-    this.keepJournal()
+    const kept = this.keepJournal()
     const items = await this.getItems()
     apply(items, Object.fromEntries([...(request.insert ?? [])]))
     for (const key of request.delete ?? []) items.delete(key)
+    this.behind = true
     /* one write at a time; what comes meanwhile goes into the next */
-    await this.writing
-    this.writing ??= this.write().finally(() => (this.writing = undefined))
-    await this.writing
+    this.writing ??= this.catchUp().finally(() => (this.writing = undefined))
+    if (!kept) await this.writing
   }
 
   async optimize(): Promise<void> {}
@@ -56,6 +60,13 @@ export class StateFile implements IStorageDatabase {
     return items
   }
 
+  private async catchUp(): Promise<void> {
+    while (this.behind) {
+      this.behind = false
+      await this.write().catch((error) => console.warn(`keep the state of the window: ${error instanceof Error ? error.message : error}`))
+    }
+  }
+
   private async write(): Promise<void> {
     const items = await this.getItems()
     const sent = { ...this.journal }
@@ -68,14 +79,25 @@ export class StateFile implements IStorageDatabase {
     this.keepJournal()
   }
 
-  private keepJournal(): void {
+  /** False where the browser has no room for it: the file alone must do. */
+  private keepJournal(): boolean {
     try {
       if (Object.keys(this.journal).length) localStorage.setItem(this.key, JSON.stringify(this.journal))
       else localStorage.removeItem(this.key)
+      return true
     } catch {
-      /* full: the file alone must do */
+      return false
     }
   }
+}
+
+const SCOPES = [StorageScope.APPLICATION, StorageScope.PROFILE, StorageScope.WORKSPACE]
+
+/** VS Code's storage keeps what is set for a tenth of a second, and longer while a write is under way, before it hands it to its
+ * database. A page that goes has no such time: this hands over at once. */
+export function handOver(storage: object): void {
+  const inside = storage as { getStorage(scope: StorageScope): { flushPending(): Promise<void> } | undefined }
+  for (const scope of SCOPES) void inside.getStorage(scope)?.flushPending()
 }
 
 function apply(items: Map<string, string>, changes: Journal): void {
