@@ -159,14 +159,16 @@ size_t tree_children(struct ports *o, pid_t pid, uint32_t threads, pid_t *out, s
 
 /* ---- terminals and sessions ---- */
 
-/* Which process listens on the hold's socket. 0: not known now. */
-static pid_t hold_pid(struct ports *o, const char *id, bool kernel)
+/* Which process listens on the hold's socket. 0: not known; then *again says whether it may be in
+ * a moment: a socket has its name before anybody listens on it. */
+static pid_t hold_pid(struct ports *o, const char *id, bool kernel, bool *again)
 {
 	struct ucred who = {0};
 	socklen_t n = sizeof(who);
 	int fd = kernel ? kernel_connect(o->forced_run_dir, id, NULL)
 			: hold_connect(o->forced_run_dir, id, NULL);
 
+	*again |= fd == TL_E_NOTERM || fd == TL_E_NOKERNEL;
 	if (fd < 0)
 		return 0;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &n) != 0)
@@ -180,7 +182,7 @@ struct finding {
 	struct ports_hold found[PORTS_HOLDS];
 	size_t n;
 	uint64_t now_ms;
-	bool kernel, changed;
+	bool kernel, changed, again;
 };
 
 static bool same_root(const struct ports_root *a, const struct ports_root *b)
@@ -213,7 +215,7 @@ static void found_one(void *ctx, const char *id)
 		}
 	}
 	*h = (struct ports_hold){
-	    .name = name, .pid = hold_pid(f->o, id, f->kernel), .seen_ms = f->now_ms};
+	    .name = name, .pid = hold_pid(f->o, id, f->kernel, &f->again), .seen_ms = f->now_ms};
 	if (!h->pid || tree_stat(h->pid, &st) != 0)
 		return;
 	h->start = st.start;
@@ -236,6 +238,8 @@ bool tree_find_holds(struct ports *o, uint64_t now_ms)
 	changed = f->changed || f->n != o->hold_count;
 	memcpy(o->holds, f->found, f->n * sizeof(f->found[0]));
 	o->hold_count = f->n;
+	/* nothing tells when it listens: the next look asks once more */
+	o->holds_moved |= f->again;
 	free(f);
 	return changed;
 }

@@ -143,6 +143,21 @@ class Owned(Base):
         port, = self.listen(h.view(), "tcp", "127.0.0.1", "1")
         self.assertEqual(p.until_owned(port)["term"], "later")
 
+    def test_a_terminal_that_was_seen_before_it_listened(self):
+        """Incident: on a busy host the look met a terminal's socket between bind and listen and never asked again, so
+        nothing that was served in it was forwarded."""
+        path = os.path.join(self.hold.dir, "hold-between.sock")
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(path)
+            os.utime(path, (2 ** 31, 2 ** 31))  # young for ever: an old one would be taken for a dead terminal's
+            p = self.ports()
+            s.listen(8)
+            server = subprocess.Popen([sys.executable, LISTENER, "tcp", "127.0.0.1", "1"], stdout=subprocess.PIPE)
+            self.addCleanup(server.communicate)
+            self.addCleanup(server.kill)
+            port = int(server.stdout.readline().split()[1])
+            self.assertEqual(p.until_owned(port)["term"], "between")
+
     def test_a_listener_that_was_there_before(self):
         port, = self.listen(self.hold.view(), "tcp", "127.0.0.1", "1")
         self.assertTrue(self.ports().at(port)[0]["owned"])
