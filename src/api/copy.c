@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "api/copy.h"
+#include "api/copy_tar.h"
 #include "base/limits.h"
 #include "base/str.h"
 #include "loop/fsx.h"
@@ -69,10 +69,12 @@ int copy_begin(struct copy *c, struct tl_session *s, const struct tl_copy *o, co
 	/* nobody there can tell whether the beginning of a part is right */
 	c->o.resume = 0;
 	rc = sftp_client_open_plain(&c->c, fd, cancel_fd(c->o.cancel), err);
-	if (rc == TL_E_CLOSED && session_lost(s, NULL) == 0)
-		err_set(err, rc = TL_E_UNSUPPORTED, "cannot %s: %s has no SFTP server", verb,
-			session_host(s));
-	return rc;
+	if (rc != TL_E_CLOSED || session_lost(s, NULL) != 0)
+		return rc;
+	session_log(s, 2, "copy: %s has no SFTP server: tar instead", session_host(s));
+	c->tar = true;
+	*err = (struct tl_err){0};
+	return 0;
 }
 
 /* The half file of a transfer that was ended, by another stream: this one takes no more requests.
@@ -367,7 +369,7 @@ int tl_upload(struct tl_session *s, const char *const *files, const char *to,
 		return api_fail(err, &e);
 	rc = copy_begin(&c, s, o, "upload", &e);
 	if (!rc)
-		rc = upload_all(&c, files, n, to ? to : ".", &e);
+		rc = (c.tar ? copy_tar_put : upload_all)(&c, files, n, to ? to : ".", &e);
 	/* what is under way when it ends early answers into memory that is still there */
 	return copy_end(&c, rc, &e, err);
 }
@@ -436,7 +438,8 @@ int tl_download(struct tl_session *s, const char *const *files, const char *to,
 		to = ".";
 	rc = copy_begin(&c, s, o, "download", &e);
 	for (size_t i = 0; i < n && !rc; i++)
-		rc = sftp_client_glob(c.c, files[i], add_name, &all, &e);
+		rc = c.tar ? copy_tar_glob(&c, files[i], add_name, &all, &e)
+			   : sftp_client_glob(c.c, files[i], add_name, &all, &e);
 	if (!rc)
 		rc = download_place(to, all.n > 1, &fd, &name, &e);
 	if (!rc)

@@ -15,9 +15,10 @@
 
 struct copy {
 	struct tl_session *s;
-	const char *verb; /* "upload", "download" */
-	struct tl_copy o; /* members the caller does not know are 0 */
-	struct sftp_client *c;
+	const char *verb;      /* "upload", "download" */
+	struct tl_copy o;      /* members the caller does not know are 0 */
+	struct sftp_client *c; /* NULL where the host has no SFTP server */
+	bool tar;              /* it is copy_tar.h's then */
 	struct tl_progress now;
 	char id[9];                    /* of temporary names */
 	uint8_t *piece;                /* SFTP_CLIENT_PIECE bytes */

@@ -12,6 +12,7 @@
 
 #include "api/copy.h"
 #include "api/copy_lanes.h"
+#include "api/copy_tar.h"
 #include "base/limits.h"
 #include "base/str.h"
 
@@ -555,6 +556,8 @@ static int get_begin(struct copy *c, const char *remote, int dirfd, const char *
 		get_free(g);
 		return no_memory(err, remote);
 	}
+	if (c->tar)
+		return copy_tar_tree(c, remote, dirfd, g->name, take, done, g, err);
 	return sftp_client_begin_tree(c->c, remote, flags,
 				      c->o.resume ? TL_LIMIT_COPY_PART - 1
 				      : wide      ? TL_LIMIT_COPY_LANE - 1
@@ -570,9 +573,9 @@ int copy_get(struct copy *c, const struct strv *remote, int dirfd, const char *n
 
 	for (size_t i = 0; i < remote->n && !rc; i++) {
 		rc = get_begin(c, remote->v[i], dirfd, name, &all, err);
-		rc = rc ? rc : sftp_client_drain(c->c, WINDOW, err);
+		rc = rc || c->tar ? rc : sftp_client_drain(c->c, WINDOW, err);
 	}
-	if (!rc)
+	if (!rc && !c->tar)
 		rc = sftp_client_drain(c->c, 0, err);
 	if (rc) {
 		/* what was begun uses what is here */

@@ -191,6 +191,12 @@ int session_lane(struct tl_session *s, const char *command, struct strv *argv, s
 	return s->back->lane(s, command, argv, err);
 }
 
+int session_sh(struct tl_session *s, struct tl_bytes lines, struct strv *argv, struct tl_err *err)
+{
+	tl_assert(s->back->sh);
+	return s->back->sh(s, lines, argv, err);
+}
+
 void session_user_add(struct tl_session *s, struct session_user *u)
 {
 	pthread_mutex_lock(&s->lock);

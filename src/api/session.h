@@ -60,6 +60,9 @@ void session_slot_give(struct tl_session *s);
  * TL_E_UNSUPPORTED: this session has no such channels. */
 struct strv;
 int session_lane(struct tl_session *s, const char *command, struct strv *argv, struct tl_err *err);
+/* argv of a program whose standard streams are those of `sh` on the host with these lines, for a
+ * session without our program there. TL_E_NOSHELL, TL_E_LIMIT. */
+int session_sh(struct tl_session *s, struct tl_bytes lines, struct strv *argv, struct tl_err *err);
 /* The connection is gone: fills err with TL_E_LOST and the reason and returns it; 0 while it lives.
  */
 int session_lost(struct tl_session *s, struct tl_error *err);

@@ -405,6 +405,7 @@ static const struct session_back plain = {.via = "plain",
 					  .lost = own_lost,
 					  .close = own_close,
 					  .lane = own_lane,
+					  .sh = own_plain_sh,
 					  .plain_why = own_plain_why};
 
 static int own_new(struct tl_session *s, struct session_own **ret, struct tl_err *err)

@@ -162,6 +162,8 @@ int own_plain_open(struct tl_session *s, const char *open_json, struct tl_cancel
 		   uint64_t deadline_ms, int *ret_fd, char **ret_ok, struct tl_err *err);
 
 const char *own_plain_why(struct tl_session *s);
+int own_plain_sh(struct tl_session *s, struct tl_bytes lines, struct strv *argv,
+		 struct tl_err *err);
 
 /* session_lane.c */
 /* Before the login, behind own_plain_target: may ssh take further channels? */

@@ -203,3 +203,21 @@ const char *own_plain_why(struct tl_session *s)
 {
 	return s->own->plain->why;
 }
+
+int own_plain_sh(struct tl_session *s, struct tl_bytes lines, struct strv *argv, struct tl_err *err)
+{
+	struct plain *p = s->own->plain;
+	struct buf command;
+	const char *text;
+	int rc;
+
+	if (p->sftp_only)
+		return err_set(err, TL_E_NOSHELL, "%s runs no commands", p->host);
+	buf_init(&command, PLAIN_COMMAND);
+	rc = plain_command(&command, (const char *)lines.p, lines.n);
+	text = rc ? NULL : buf_cstr(&command);
+	rc = rc ? rc : text ? plain_argv(p, argv, NULL, text) : TL_E_NOMEM;
+	buf_fini(&command);
+	return rc ? err_set(err, rc, "cannot run a command on %s: %s", s->host, err_row(rc)->what)
+		  : 0;
+}

@@ -33,6 +33,9 @@ struct session_back {
 	void (*close)(struct tl_session *s);
 	/* what keeps our program from running there; NULL: nothing, it runs */
 	const char *(*plain_why)(struct tl_session *s);
+	/* as session_sh; NULL: our program is there */
+	int (*sh)(struct tl_session *s, struct tl_bytes lines, struct strv *argv,
+		  struct tl_err *err);
 	/* as session_lane; NULL: it has none */
 	int (*lane)(struct tl_session *s, const char *command, struct strv *argv,
 		    struct tl_err *err);

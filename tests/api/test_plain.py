@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from lib import Program
 from test_copy import look, own, tree
-from harness import Daemon, Sshd, find_processes, wait_for
+from harness import Daemon, Sshd, find_processes, run, wait_for
 from harness.proc import spawn, wait_port
 
 
@@ -331,6 +331,72 @@ class OfAMachineThatExecutesNothing(Files, unittest.TestCase):
 
     def test_it_is_said(self):
         self.assertIn("noexec", self.local.towline("info", "demo").stdout)
+
+
+class WithoutSftp(Mac):
+    """Nothing but a shell and tar."""
+    subsystems = ()
+
+
+class OfAShellWithTar(Files, unittest.TestCase):
+    def make(self):
+        return WithoutSftp()
+
+    def test_hard_links_and_odd_places(self):
+        os.mkdir(os.path.join(self.root, "t"))
+        for n in ("one", "*", " a'b\"c\n$x"):
+            with open(os.path.join(self.root, "t", n), "w") as f:
+                f.write(n)
+        os.link(os.path.join(self.root, "t/one"), os.path.join(self.root, "t/two"))
+        os.mkdir(os.path.join(self.root, "t", long := "d" * 120))
+        with open(os.path.join(self.root, "t", long, "f" * 120), "w") as f:
+            f.write("deep")
+        self.run_("download", "--verify", "demo", "t", ".")
+        self.assertEqual(look(os.path.join(self.here, "t")), look(os.path.join(self.root, "t")))
+        own(os.path.join(self.root, "t"), self.host.uid)
+        self.run_("upload", "--verify", "demo", "t", "u")
+        self.assertEqual(look(os.path.join(self.here, "t")), look(os.path.join(self.root, "u")))
+        # one name with a star, which is no pattern where nothing fits it better
+        self.run_("download", "demo", "t/" + " a'b\"c\n$x", "-q", "odd")
+        with open(os.path.join(self.here, "odd")) as f:
+            self.assertEqual(f.read(), " a'b\"c\n$x")
+
+    def test_what_is_there_already(self):
+        for n in ("a", "b", "sub/c", "sub/d"):
+            for top, text in ((self.here, "new"), (self.root, "old")):
+                os.makedirs(os.path.dirname(os.path.join(top, "t", n)), exist_ok=True)
+                with open(os.path.join(top, "t", n), "w") as f:
+                    f.write(text)
+        os.unlink(os.path.join(self.root, "t/sub/d"))
+        os.mkdir(os.path.join(self.root, "t/sub/d"))
+        own(os.path.join(self.root), self.host.uid)
+        r = self.run_("upload", "demo", "t", ".", check=False)
+        self.assertEqual(r.returncode, 92, r.stderr)
+        self.assertIn("t/sub/d", r.stderr)
+        self.assertEqual({n: v[1] for n, v in look(os.path.join(self.root, "t")).items() if v[0] == "file"}, {"a": 3, "b": 3, "sub/c": 3})
+        with open(os.path.join(self.root, "t/sub/c")) as f:
+            self.assertEqual(f.read(), "new")
+        self.assertEqual([n for n in os.listdir(self.root) if n.startswith(".towline")], [])
+
+    def test_unreadable_there_and_no_room(self):
+        os.mkdir(os.path.join(self.root, "t"))
+        for n in ("good", "bad"):
+            with open(os.path.join(self.root, "t", n), "w") as f:
+                f.write(n)
+        os.chmod(os.path.join(self.root, "t/bad"), 0)
+        r = self.run_("download", "demo", "t", ".", check=False)
+        self.assertEqual((r.returncode, os.listdir(os.path.join(self.here, "t"))), (92, ["good"]), r.stderr)
+        self.assertIn("bad", r.stderr)
+        full = os.path.join(self.root, "full")
+        os.mkdir(full)
+        if run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=777", "none", full], check=False).returncode:
+            self.skipTest("this machine does not allow mounts")
+        self.addCleanup(run, ["umount", "-l", full], check=False)
+        with open(os.path.join(self.here, "large"), "wb") as f:
+            f.write(os.urandom(8 << 20))
+        r = self.run_("upload", "demo", "large", "full/", check=False)
+        self.assertEqual(r.returncode, 26, r.stderr)
+        self.assertEqual(os.listdir(full), [])
 
 
 class OfAnSftpServer(Files, unittest.TestCase):

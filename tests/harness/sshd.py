@@ -74,6 +74,8 @@ class Sshd(Fixture):
             open(self.known_hosts, "w").close()
         self.write_client_config(client_extra)
 
+    subsystems = ("Subsystem sftp internal-sftp",)
+
     def _make_user(self):
         self.root = os.geteuid() == 0
         if not self.root:
@@ -100,7 +102,7 @@ class Sshd(Fixture):
         lines = ["ListenAddress 127.0.0.1", f"Port {self.port}", f"HostKey {self.host_key}", "PidFile none",
                  f"AuthorizedKeysFile {self.dir}/authorized_keys", "StrictModes no", "UsePAM no",
                  "KbdInteractiveAuthentication no", "PrintMotd no", "PrintLastLog no", "MaxStartups 200", "MaxSessions 50",
-                 "LogLevel VERBOSE", "UseDNS no", "X11Forwarding no", "Subsystem sftp internal-sftp",
+                 "LogLevel VERBOSE", "UseDNS no", "X11Forwarding no", *self.subsystems,
                  f"PasswordAuthentication {'no' if self.password is None else 'yes'}",
                  f"PubkeyAuthentication {'yes' if self.password is None else 'no'}",
                  "SetEnv " + " ".join(f'{k}="{v}"' for k, v in env.items())]
