@@ -545,6 +545,7 @@ static int get_begin(struct copy *c, const char *remote, int dirfd, const char *
 	uint32_t flags = (c->o.follow_links ? SFTP_TREE_FOLLOW : 0u) |
 			 (c->o.verify ? SFTP_TREE_DIGEST : 0u) | (wide ? SFTP_TREE_DENSE : 0u);
 	struct get *g = calloc(1, sizeof(*g));
+	uint64_t most;
 
 	if (!g)
 		return no_memory(err, remote);
@@ -558,11 +559,8 @@ static int get_begin(struct copy *c, const char *remote, int dirfd, const char *
 	}
 	if (c->tar)
 		return copy_tar_tree(c, remote, dirfd, g->name, take, done, g, err);
-	return sftp_client_begin_tree(c->c, remote, flags,
-				      c->o.resume ? TL_LIMIT_COPY_PART - 1
-				      : wide      ? TL_LIMIT_COPY_LANE - 1
-						  : UINT64_MAX,
-				      take, done, g, err);
+	most = c->o.resume ? TL_LIMIT_COPY_PART - 1 : wide ? TL_LIMIT_COPY_LANE - 1 : UINT64_MAX;
+	return sftp_client_begin_tree(c->c, remote, flags, most, take, done, g, err);
 }
 
 int copy_get(struct copy *c, const struct strv *remote, int dirfd, const char *name,

@@ -181,6 +181,7 @@ static int put_folder(struct put *p, int fd, const struct stat *st, const char *
 {
 	struct level here = {up, st->st_dev, st->st_ino, up ? up->depth + 1 : 0};
 	const char *why = refuse(up, st);
+	struct stat first = *st;
 	DIR *dir = fdopendir(fd);
 	struct dirent *e;
 	int rc;
@@ -194,7 +195,8 @@ static int put_folder(struct put *p, int fd, const struct stat *st, const char *
 		closedir(dir);
 		return 0;
 	}
-	rc = send_head(p, local, st, TAR_FOLDER, name, "", err);
+	first.st_mode |= 0700;
+	rc = send_head(p, local, &first, TAR_FOLDER, name, "", err);
 	while (!rc && (errno = 0, e = readdir(dir))) {
 		char *below, *far;
 		if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
@@ -209,6 +211,10 @@ static int put_folder(struct put *p, int fd, const struct stat *st, const char *
 	}
 	if (!rc && errno)
 		unreadable(p, local, errno);
+	/* once more: its mode may forbid writing, and writing changes its time; GNU's tar keeps
+	 * both for the end, others do not */
+	if (!rc && (p->c->o.preserve || first.st_mode != st->st_mode))
+		rc = send_head(p, local, st, TAR_FOLDER, name, "", err);
 	closedir(dir);
 	return rc;
 }

@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from lib import Program
 from test_copy import look, own, tree
-from harness import Daemon, Sshd, find_processes, run, wait_for
+from harness import Daemon, Dropbear, Sshd, dropbear_missing, find_processes, run, wait_for
 from harness.proc import spawn, wait_port
 
 
@@ -397,6 +397,16 @@ class OfAShellWithTar(Files, unittest.TestCase):
         r = self.run_("upload", "demo", "large", "full/", check=False)
         self.assertEqual(r.returncode, 26, r.stderr)
         self.assertEqual(os.listdir(full), [])
+
+
+@unittest.skipIf(dropbear_missing(), dropbear_missing())
+class OfABusyboxWithTar(Files, unittest.TestCase):
+    """Neither SFTP nor a C library in which the sanitizer build of our program runs."""
+
+    def make(self):
+        host = Dropbear()
+        host.uid, self.top = 0, host.outside_home
+        return host
 
 
 class OfAnSftpServer(Files, unittest.TestCase):
