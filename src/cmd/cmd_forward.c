@@ -47,8 +47,9 @@ const char *const cmd_unforward_usage =
     "usage: towline unforward HOST ID|PORT|PATH…\n"
     "       towline unforward HOST --all\n"
     "\n"
-    "Ends forwards and their connections. PORT and PATH are those of this machine; of a forward\n"
-    "that listens on the host, the host's. `towline forward HOST` lists them.\n"
+    "Ends forwards and their connections. PORT and PATH are where the forward listens: on this\n"
+    "machine, or with -R on the host. Where none does, they are those it leads to. `towline\n"
+    "forward HOST` lists them.\n"
     "\n"
     "  --all    every forward of the host, but those of the ssh configuration and the settings\n"
     "\n"
@@ -270,16 +271,17 @@ int cmd_socks(int argc, char **argv, const struct cmd_globals *g)
 
 /* ---- unforward ---- */
 
-static bool is_meant(yyjson_val *f, const char *word)
+/* Named by its id, or by the end where it listens (else: by the other one). */
+static bool is_meant(yyjson_val *f, const char *word, bool listens)
 {
-	bool remote = strcmp(json_str(f, "kind", ""), "remote") == 0;
-	const char *path = json_str(f, remote ? "targetPath" : "localPath", "");
+	bool there = (strcmp(json_str(f, "kind", ""), "remote") == 0) == listens;
+	const char *path = json_str(f, there ? "targetPath" : "localPath", "");
 	long long port;
 
 	if (strcmp(json_str(f, "id", ""), word) == 0 || (path[0] && strcmp(path, word) == 0))
 		return true;
 	return str_to_int(word, 1, 65535, &port) &&
-	       json_int(f, remote ? "targetPort" : "localPort", 0) == port;
+	       json_int(f, there ? "targetPort" : "localPort", 0) == port;
 }
 
 /* Those that come back by themselves are not meant by --all. */
@@ -307,12 +309,14 @@ static int remove_all(struct api_client *c, yyjson_val *all, const char *word, s
 	size_t i, n;
 	int rc = 0;
 
-	yyjson_arr_foreach(all, i, n, f)
-	{
-		if (rc || (word ? !is_meant(f, word) : !is_persons(f)))
-			continue;
-		rc = remove_one(c, f, err);
-		found = true;
+	for (int turn = 0; turn < 2 && !found; turn++) {
+		yyjson_arr_foreach(all, i, n, f)
+		{
+			if (rc || (word ? !is_meant(f, word, turn == 0) : !is_persons(f)))
+				continue;
+			rc = remove_one(c, f, err);
+			found = true;
+		}
 	}
 	if (rc == 0 && word && !found)
 		rc = err_set(err, TL_E_NOFORWARD, "there is no forward “%.200s”", word);

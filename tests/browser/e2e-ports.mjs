@@ -179,6 +179,19 @@ test('towline forward shows in the view, towline unforward takes it away', async
   await waitNoPort(page, port)
 })
 
+test('the internet lent from the window: a new terminal asks this machine, which keeps its own networks to itself', async () => {
+  await win.command(page, 'towline.lendInternet')
+  const lent = '.statusbar-item[id*="towline.lending"]:has-text("Internet lent")'
+  await page.waitForSelector(lent, { timeout: win.DEADLINE })
+  await win.openTerminal(page)
+  await win.runInTerminal(page, 'clear; python3 -c "import urllib.request as u; u.urlopen(\'http://10.1.2.3/\')" 2>&1 | tail -1')
+  await win.waitTerminal(page, /HTTP Error 403: Forbidden/)
+  await win.withApi(page, (api) => api.commands.executeCommand('notifications.clearAll'))
+  await win.command(page, 'towline.stopLendingInternet')
+  await page.waitForSelector(lent, { state: 'detached', timeout: win.DEADLINE })
+  await win.until(async () => !/internet/.test((await order('towline', { argv: ['forward', here.alias] })).stdout), 'its end at the command line')
+})
+
 test('no policy was broken, no error was left', () => {
   assert.deepEqual(page.problems, [])
 })

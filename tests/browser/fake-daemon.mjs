@@ -216,6 +216,7 @@ function agentCall(state, method, p) {
     case 'term/create': return new FakeTerminal(state, p).info()
     case 'term/list': return { terminals: [...state.terminals.values()].map((t) => t.info()).filter((t) => !p.tag || t.tag === p.tag) }
     case 'term/kill': state.terminals.get(p.id)?.kill(); return {}
+    case 'kernel/list': return { kernels: state.kernels ?? [] }
     default: throw failure('no_method', 84, -32601, `${method}: no such method`)
   }
 }

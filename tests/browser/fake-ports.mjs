@@ -43,7 +43,19 @@ export class FakePorts {
   changed(host) { for (const c of this.state.controls) if (c.subscribed.has(host)) c.notify('forward/changed', { host, forwards: this.infos(host) }) }
   at(port) { return [...this.forwards.values()].find((f) => f.info.targetPort === port)?.info }
 
+  /* a SOCKS server, a listener on the host, a unix socket, the internet lent: seen, but not to be used */
+  addOther(p) {
+    const known = [...this.forwards.values()].find((f) => p.proxy && f.info.proxy && f.info.host === p.host)
+    if (known) return known.info
+    const more = p.proxy ? { targetPort: 43210, proxyUrl: `http://towline:secret@127.0.0.1:43210` } : {}
+    const info = { id: `f${this.nextId++}`, localAddress: 'localhost', localPort: 0, targetHost: p.kind === 'socks' || p.targetPath ? '' : 'localhost', targetPort: 0, source: 'user', connections: 0, bytesIn: 0, bytesOut: 0, state: 'listening', ...p, ...more }
+    this.forwards.set(info.id, { info, server: net.createServer(), pipes: new Set() })
+    this.changed(info.host)
+    return info
+  }
+
   async add(p) {
+    if (p.kind !== undefined && p.kind !== 'local' || p.targetPath) return this.addOther(p)
     const there = [...this.forwards.values()].find((f) => f.info.host === p.host && f.info.targetPort === p.targetPort && f.info.targetHost === p.targetHost)
     if (there) return there.info
     const wanted = p.localPort ?? p.targetPort

@@ -417,6 +417,87 @@ test('a page that the host wants to show: asked, obeyed, or refused, by the user
   await clearNotes()
 })
 
+const others = () => page.$$eval('.pane:has(.pane-header:has-text("Other Forwards")) .monaco-list-row', (r) => r.map((x) => x.textContent.trim()))
+const other = (text) => `.pane:has(.pane-header:has-text("Other Forwards")) .monaco-list-row:has-text("${text}")`
+const otherAction = async (text, title) => {
+  await page.hover(other(text))
+  await page.click(`${other(text)} .action-label[aria-label="${title}"]`)
+}
+const clipboard = (text) => page.waitForFunction(async (t) => await navigator.clipboard.readText() === t, text, { timeout: win.DEADLINE })
+
+test('what the Ports view cannot show is listed beside it: SOCKS, sockets, listeners on the host', async () => {
+  await showView()
+  const host = 'devbox'
+  const socks = await ports.add({ host, kind: 'socks', localPort: 1080, source: 'command' })
+  await ports.add({ host, kind: 'remote', targetPort: 9000, localPort: 3000, connections: 2, source: 'config' })
+  await ports.add({ host, kind: 'remote', targetPort: 9001, localPort: 3001, state: 'failed', error: { code: 1, name: 'refused', message: 'listen on port 9001 of devbox: taken' } })
+  const socket = await ports.add({ host, targetPath: '/run/app.sock', localPath: '/run/user/1/towline/forward/f9/app.sock', label: 'App' })
+  await page.waitForSelector(other('SOCKS 5 at localhost:1080'), { timeout: win.DEADLINE })
+  await page.waitForSelector(other('/run/app.sock'), { timeout: win.DEADLINE })
+  assert.deepEqual(await others(), [
+    'SOCKS 5 at localhost:1080connections begin on devbox', 'localhost:9000 on devboxleads to localhost:3000 on this machine · from the ssh configuration · 2 connections',
+    'localhost:9001 on devboxleads to localhost:3001 on this machine · listen on port 9001 of devbox: taken',
+    'App (/run/user/1/towline/forward/f9/app.sock)leads to /run/app.sock on devbox'
+  ])
+  await win.shot(browser, page, 'ports-others')
+  await otherAction('SOCKS 5', 'Copy Address')
+  await clipboard('socks5h://localhost:1080')
+  await otherAction('app.sock', 'Copy Address')
+  await clipboard(socket.localPath)
+  await page.hover(other(':9000'))
+  assert.equal(await page.$(`${other(':9000')} .action-label[aria-label="Stop Forwarding"]`), null, 'what is written is not stopped here')
+  await otherAction('SOCKS 5', 'Stop Forwarding')
+  await win.until(() => !ports.forwards.has(socks.id), 'its end')
+  await page.waitForSelector(other('SOCKS 5'), { state: 'detached', timeout: win.DEADLINE })
+  for (const { id } of ports.infos(host).filter((f) => f.kind === 'remote' || f.targetPath)) await ports.remove(id)
+  await page.waitForSelector('.pane-header:has-text("Other Forwards")', { state: 'detached', timeout: win.DEADLINE })
+})
+
+test('the internet lent to the host: a switch, its state, its lines, new terminals have it', async () => {
+  await clearNotes()
+  const lent = '.statusbar-item[id*="towline.lending"]:has-text("Internet lent")'
+  await win.command(page, 'towline.showMenu')
+  await page.waitForSelector('.quick-input-list .monaco-list-row:has-text("Lend This Machine\'s Internet to the Host")', { timeout: win.DEADLINE })
+  await win.shot(browser, page, 'ports-menu')
+  await page.keyboard.type('Lend This')
+  await page.keyboard.press('Enter')
+  await note('devbox can use this machine\'s internet now')
+  await page.waitForSelector(lent, { timeout: win.DEADLINE })
+  await showView()
+  await page.waitForSelector(other("This machine's internet"), { timeout: win.DEADLINE })
+  await win.shot(browser, page, 'ports-lending')
+  const { proxyUrl } = ports.infos('devbox').find((f) => f.proxy)
+  await page.click('.notification-toast .monaco-button:has-text("Copy Lines for Open Terminals")')
+  await page.waitForFunction(async (u) => (await navigator.clipboard.readText()).startsWith(`export http_proxy=${u} https_proxy=${u}\n`), proxyUrl, { timeout: win.DEADLINE })
+  await win.openTerminal(page)
+  await win.runInTerminal(page, 'clear; echo "p=$http_proxy $HTTPS_PROXY $no_proxy"')
+  await win.waitTerminal(page, `p=${proxyUrl} ${proxyUrl} localhost,127.0.0.1,::1`)
+  await setting('towline.lendInternet.newTerminals', false)
+  await win.openTerminal(page)
+  await win.runInTerminal(page, 'clear; echo "p=$http_proxy."')
+  await win.waitTerminal(page, /^p=\.$/m)
+  await setting('towline.lendInternet.newTerminals', null)
+  await clearNotes()
+  await page.click(lent)
+  await page.waitForSelector('.quick-input-list .monaco-list-row:has-text("Stop Lending")', { timeout: win.DEADLINE })
+  await page.keyboard.type('Stop')
+  await page.keyboard.press('Enter')
+  await note('devbox cannot use this machine\'s internet any more')
+  assert.equal(ports.infos('devbox').some((f) => f.proxy), false)
+  await page.waitForSelector(lent, { state: 'detached', timeout: win.DEADLINE })
+  await clearNotes()
+})
+
+test('what a session serves is forwarded, and named', async () => {
+  fake.state.kernels = [{ id: 'k1', name: 'analysis', displayName: 'Python 3' }]
+  await ports.listen(31860, { term: undefined, kernel: 'k1', command: '/usr/bin/python3 -m ipykernel_launcher -f connection.json' })
+  await showView()
+  await waitPort(page, 31860)
+  await page.waitForSelector('.ports-view .monaco-list-row:has-text("31860"):has-text("Auto Forwarded from analysis")', { timeout: win.DEADLINE })
+  await ports.silence(31860)
+  await waitNoPort(page, 31860)
+})
+
 test('more than 20 ports: process becomes hybrid, and says so', async () => {
   await clearNotes()
   for (let p = 31700; p <= 31720; p++) await ports.listen(p)

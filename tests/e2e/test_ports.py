@@ -150,6 +150,10 @@ class Commands(Forwards):
         r = self.towline("unforward", self.host.alias, port, check=False)
         self.assertEqual((r.returncode, r.stdout), (20, ""))
         self.assertIn(f"See `towline forward HOST`", r.stderr)
+        # where nothing listens here under a number, it is the host's
+        self.towline("unforward", self.host.alias, e.port)
+        self.assertEqual(self.towline("forward", self.host.alias).stdout, "no forwards\n")
+        self.towline("forward", self.host.alias, e.port)
         self.towline("unforward", self.host.alias, "--all")
         self.assertEqual(self.towline("forward", self.host.alias).stdout, "no forwards\n")
 

@@ -1,5 +1,5 @@
 /* Puts the workbench together: providers, services, terminals, our extension; in the order VS Code needs. */
-import { ILifecycleService, IStorageService, IWorkbenchLayoutService, getService, initialize, type IWorkbenchConstructionOptions } from '@codingame/monaco-vscode-api'
+import { IConfigurationService, ILifecycleService, IStorageService, IWorkbenchLayoutService, getService, initialize, type IWorkbenchConstructionOptions } from '@codingame/monaco-vscode-api'
 import { ExtensionHostKind, registerExtension } from '@codingame/monaco-vscode-api/extensions'
 import { registerCustomProvider } from '@codingame/monaco-vscode-files-service-override'
 import { URI } from '@codingame/monaco-vscode-api/vscode/vs/base/common/uri'
@@ -23,6 +23,7 @@ import type { Address } from './page/address'
 import type { Prompts } from './page/prompts'
 import type { Skeleton } from './page/skeleton'
 import { Indicator, goTo, registerCommands } from './extension/commands'
+import { lendingEnv, registerLending } from './extension/lendInternet'
 import { ID, manifest } from './extension/manifest'
 import { workbenchPrompts } from './extension/prompts'
 import { registerViewer } from './extension/viewer'
@@ -32,6 +33,7 @@ import { registerForwardPick } from './vscode/forwardPick'
 import { isolateFrames } from './vscode/frames'
 import { openLocalUrls } from './vscode/localUrls'
 import { leadToHosts } from './vscode/noHost'
+import { focusOtherForwards, showOtherForwards } from './vscode/otherForwards'
 import { PortsView } from './vscode/ports'
 import { remoteAgentClass } from './vscode/remoteAgent'
 import { FileNameSearch, registerSearch } from './vscode/search'
@@ -59,6 +61,7 @@ interface Remote {
   search: FileNameSearch
   terminals: TowlineTerminals
   ports: HostPorts
+  forwards: Forwards
 }
 
 export async function startWorkbench(parts: WindowParts): Promise<void> {
@@ -125,9 +128,10 @@ function openUserData({ control, endpoint }: WindowParts): TowlineFileSystem {
   return provider
 }
 
-function openRemote({ address }: WindowParts, connection: HostConnection, userData: TowlineFileSystem): Remote {
+function openRemote({ address, control }: WindowParts, connection: HostConnection, userData: TowlineFileSystem): Remote {
   const authority = authorityOf(connection.host)
   const info = connection.info!
+  const forwards = new Forwards(control, connection.host)
   const pool = new SftpPool((open) => connection.openStream(open))
   const watcher = new HostWatcher((open) => connection.openStream(open), () => connection.whenConnected())
   const files = new TowlineFileSystem(pool, (path) => remoteUri(authority, path), watcher)
@@ -152,6 +156,7 @@ function openRemote({ address }: WindowParts, connection: HostConnection, userDa
       shell: () => info.shell || '/bin/sh',
       home: () => info.home,
       folder: () => address.folder,
+      env: () => newTerminalEnv(forwards),
       shells: async () => new TextDecoder().decode(await files.readFile(remoteUri(authority, '/etc/shells'))).split('\n').filter((l) => l.startsWith('/'))
     },
     {
@@ -168,7 +173,7 @@ function openRemote({ address }: WindowParts, connection: HostConnection, userDa
   ports.onNote.on((text) => console.warn(text))
   ports.start()
   reachable.on(() => ports.revive())
-  return { authority, files, watcher, search, terminals, ports }
+  return { authority, files, watcher, search, terminals, ports, forwards }
 }
 
 function construction(address: Address, remote: Remote | undefined, indicator: Indicator): IWorkbenchConstructionOptions {
@@ -201,18 +206,32 @@ function construction(address: Address, remote: Remote | undefined, indicator: I
   }
 }
 
+/** What a new terminal is given; the user's own variables (terminal.integrated.env.linux) win. */
+async function newTerminalEnv(forwards: Forwards): Promise<Record<string, string>> {
+  const wanted = (await getService(IConfigurationService)).getValue('towline.lendInternet.newTerminals')
+  return wanted === false ? {} : lendingEnv(forwards)
+}
+
 /** The Ports view, and addresses of web servers on the host. */
-async function showPorts(api: typeof vscode, { control }: WindowParts, connection: HostConnection, { ports }: Remote): Promise<void> {
+async function showPorts(api: typeof vscode, { control }: WindowParts, connection: HostConnection, { ports, forwards }: Remote): Promise<void> {
   const key = `towline.ports.${connection.host}`
-  const view = await PortsView.start(ports, new Forwards(control, connection.host), {
+  const view = await PortsView.start(ports, forwards, {
     load: () => {
       const text = localStorage.getItem(key)
       return text === null ? undefined : new Set(text.split('\n'))
     },
     save: (names) => localStorage.setItem(key, names.slice(0, PORTS_KEPT).join('\n'))
+  }, async (id) => {
+    /* without the name the origin only says less */
+    const { kernels } = await connection.call('kernel/list', {}).catch(() => ({ kernels: [] }))
+    const kernel = kernels.find((k) => k.id === id)
+    return kernel && (kernel.name || kernel.displayName)
   })
   control.onPhase.on((phase) => phase === 'open' && void view.refresh())
   registerForwardPick(view, ports)
+  registerLending(api, forwards)
+  await showOtherForwards(forwards)
+  api.commands.registerCommand(ID.otherForwards, focusOtherForwards)
   await openLocalUrls(api, control, connection.host, view, ports)
 }
 

@@ -7,7 +7,12 @@ export const ID = {
   showLog: 'towline.showLog',
   close: 'towline.closeRemoteConnection',
   reconnect: 'towline.reconnectNow',
-  menu: 'towline.showMenu'
+  menu: 'towline.showMenu',
+  lend: 'towline.lendInternet',
+  stopLending: 'towline.stopLendingInternet',
+  copyLending: 'towline.copyLendInternetLines',
+  lending: 'towline.manageLendInternet',
+  otherForwards: 'towline.showOtherForwards'
 } as const
 
 /* scope application: neither the host nor a folder on it may set these */
@@ -16,6 +21,14 @@ const SETTINGS = {
     type: 'string', scope: 'application', default: 'ask', enum: ['always', 'ask', 'never'],
     enumDescriptions: ['Pages are opened at once.', 'A notification asks first.', 'Nothing is opened.'],
     markdownDescription: 'What happens when a program on the host wants to open a page in your browser (`$BROWSER`). Addresses of the host itself, like `http://localhost:8000`, are opened through a forward.'
+  },
+  'towline.lendInternet.allow': {
+    type: 'array', scope: 'application', default: [], items: { type: 'string' },
+    markdownDescription: 'Addresses and networks (`10.20.0.0/16`) of this machine that a host to which you lend your internet may reach, besides the public internet. Everything else private stays out of reach.'
+  },
+  'towline.lendInternet.newTerminals': {
+    type: 'boolean', scope: 'application', default: true,
+    markdownDescription: 'New terminals use the internet that is lent to the host: `http_proxy` and its kin are set in them.'
   },
   'remote.SSH.defaultForwardedPorts': {
     type: 'array', scope: 'application', default: [],
@@ -34,6 +47,7 @@ const SETTINGS = {
 export function manifest(authority: string | undefined, host: string | undefined) {
   const command = (id: string, title: string) => ({ command: id, title, category: CATEGORY })
   const remote = 'towline.remote'
+  const lends = 'towline.lendsInternet'
   return {
     name: 'towline',
     publisher: 'towline',
@@ -48,6 +62,10 @@ export function manifest(authority: string | undefined, host: string | undefined
         command(ID.reconnect, 'Reconnect Now'),
         command(ID.close, 'Close Remote Connection'),
         command(ID.menu, 'Show Remote Menu'),
+        command(ID.lend, "Lend This Machine's Internet to the Host"),
+        command(ID.stopLending, "Stop Lending This Machine's Internet"),
+        command(ID.copyLending, 'Copy Lines for the Lent Internet'),
+        command(ID.otherForwards, 'Show Other Forwards'),
         { command: 'simpleBrowser.show', title: 'Show', category: 'Simple Browser' }
       ],
       menus: {
@@ -55,6 +73,10 @@ export function manifest(authority: string | undefined, host: string | undefined
           { command: ID.reconnect, when: remote },
           { command: ID.close, when: remote },
           { command: ID.menu, when: 'false' },
+          { command: ID.lend, when: `${remote} && !${lends}` },
+          { command: ID.stopLending, when: `${remote} && ${lends}` },
+          { command: ID.copyLending, when: `${remote} && ${lends}` },
+          { command: ID.otherForwards, when: `${remote} && towline.hasOtherForwards` },
           { command: 'simpleBrowser.show', when: remote }
         ],
         'statusBar/remoteIndicator': [
@@ -62,6 +84,8 @@ export function manifest(authority: string | undefined, host: string | undefined
           { command: ID.connectCurrent, group: 'remote_10_ssh_1@2', when: remote },
           { command: ID.showLog, group: 'remote_10_ssh_2@1' },
           { command: ID.reconnect, group: 'remote_10_ssh_2@2', when: `${remote} && towline.state != connected` },
+          { command: ID.lend, group: 'remote_10_ssh_2@3', when: `${remote} && !${lends}` },
+          { command: ID.stopLending, group: 'remote_10_ssh_2@3', when: `${remote} && ${lends}` },
           { command: ID.close, group: 'remote_10_ssh_3@1', when: remote }
         ]
       },

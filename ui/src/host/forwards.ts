@@ -47,3 +47,18 @@ export class Forwards {
     this.onChanged.fire(forwards)
   }
 }
+
+/** A forward of a port of the host to a port here: what VS Code's Ports view can show. */
+export function isPort(info: ForwardInfo): boolean {
+  return info.kind === 'local' && info.targetPort > 0 && info.localPort > 0 && !info.targetPath && !info.localPath
+}
+
+/** The forward by which the host uses this machine's internet, if there is one. */
+export function lentOf(list: ForwardInfo[]): ForwardInfo | undefined {
+  return list.find((f) => f.proxy)
+}
+
+/** What makes programs of a shell on the host use a proxy; the lines of `towline forward HOST --lend-internet`. */
+export function proxyLines(url: string): string {
+  return `export http_proxy=${url} https_proxy=${url}\nexport HTTP_PROXY=$http_proxy HTTPS_PROXY=$https_proxy no_proxy=localhost,127.0.0.1,::1\n`
+}

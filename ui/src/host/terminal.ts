@@ -32,6 +32,8 @@ export interface TerminalHost {
   home(): string
   /** Folder of the window, if it has one. */
   folder(): string | undefined
+  /** What a new terminal is given beside its own variables. */
+  env(): Promise<Record<string, string>>
   /** Paths of the shells of the host. */
   shells(): Promise<string[]>
 }
@@ -217,7 +219,7 @@ export class TowlineTerminals implements ITerminalBackend {
     const plain = !config.executable || (config.executable === this.host.shell() && !args?.length)
     const request: HostCalls['term/create']['params'] = {
       cwd: pathOf(config.cwd) ?? (cwd || undefined) ?? options.workspaceFolder?.uri.path ?? this.host.folder() ?? this.host.home(),
-      cols: cols || 80, rows: rows || 24, env: clean({ ...env, TERM_PROGRAM: 'towline' }), tag: this.tag
+      cols: cols || 80, rows: rows || 24, env: clean({ ...(await this.host.env()), ...env, TERM_PROGRAM: 'towline' }), tag: this.tag
     }
     if (config.name) request.name = config.name
     if (!plain) {

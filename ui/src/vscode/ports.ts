@@ -13,7 +13,7 @@ import {
   AutoTunnelSource, TunnelCloseReason, TunnelSource, UserTunnelSource, forwardedPortsFeaturesEnabled, makeAddress, mapHasAddressLocalhostOrAllInterfaces,
   type CandidatePort, type Tunnel, type TunnelProperties
 } from '@codingame/monaco-vscode-api/vscode/vs/workbench/services/remote/common/tunnelModel'
-import type { Forwards } from '../host/forwards'
+import { isPort, type Forwards } from '../host/forwards'
 import { reachedAt, type HostPorts } from '../host/ports'
 import { TowlineError } from '../net/errors'
 import type { ForwardInfo, PortInfo } from '../net/proto'
@@ -35,6 +35,9 @@ interface Shown {
   local: string
   fixed: boolean
 }
+
+/** What a session (kernel) is called, by its id; undefined: unknown. */
+export type SessionName = (id: string) => Promise<string | undefined>
 
 /** The names of what listened when a window last looked; undefined: none ever did. */
 export interface Seen {
@@ -61,19 +64,20 @@ export class PortsView {
   private constructor(
     private readonly ports: HostPorts, private readonly forwards: Forwards, readonly explorer: TowlineRemoteExplorerService,
     private readonly tunnels: TowlineTunnelService, private readonly configuration: IConfigurationService,
-    private readonly dialogs: IDialogService, private readonly notifications: INotificationService, private readonly seen: Seen
+    private readonly dialogs: IDialogService, private readonly notifications: INotificationService, private readonly seen: Seen,
+    private readonly sessionName: SessionName
   ) {
     this.model = explorer.tunnelModel as unknown as ModelInsides
   }
 
   /** After the workbench is initialised. */
-  static async start(ports: HostPorts, forwards: Forwards, seen: Seen): Promise<PortsView> {
+  static async start(ports: HostPorts, forwards: Forwards, seen: Seen, sessionName: SessionName): Promise<PortsView> {
     const [explorer, tunnels, configuration, dialogs, notifications, keys] = await Promise.all([
       getService(IRemoteExplorerService), getService(ITunnelService), getService(IConfigurationService), getService(IDialogService),
       getService(INotificationService), getService(IContextKeyService)
     ])
     const view = new PortsView(ports, forwards, explorer as unknown as TowlineRemoteExplorerService, tunnels as unknown as TowlineTunnelService,
-      configuration, dialogs, notifications, seen)
+      configuration, dialogs, notifications, seen, sessionName)
     view.rememberIntents()
     view.holdFirstCandidates()
     view.explorer.rule = (host, port, fromOutput) => view.mayForward(host, port, fromOutput)
@@ -108,7 +112,10 @@ export class PortsView {
     this.ports.onChanged.on((list) => this.notice(list))
     if (this.ports.list) this.notice(this.ports.list)
     explorer.tunnelModel.onForwardPort((entry) => {
-      if (entry) this.completeAdopted(entry)
+      if (entry) {
+        this.completeAdopted(entry)
+        void this.nameOrigin(entry)
+      }
       setTimeout(() => this.keepLabels(), 0)
     })
     explorer.tunnelModel.onPortName((named) => this.tellLabels(named))
@@ -280,11 +287,24 @@ export class PortsView {
     }
   }
 
+  /** What a session serves says so. */
+  private async nameOrigin(entry: Tunnel): Promise<void> {
+    const session = entry.source.source === TunnelSource.Auto && this.ports.find(near(entry.remoteHost), entry.remotePort)?.kernel
+    const name = session && (await this.sessionName(session))
+    if (!name) return
+    entry.source = { source: TunnelSource.Auto, description: `${AutoTunnelSource.description} from ${name}` }
+    this.draw(entry)
+  }
+
   /** The view may have drawn the row already: it draws again when told of a name. */
   private rename(entry: Tunnel, name: string | undefined): void {
     if (entry.name === name) return
     entry.name = name
-    setTimeout(() => this.model._onPortName.fire({ host: entry.remoteHost, port: entry.remotePort }), 0)
+    this.draw(entry)
+  }
+
+  private draw({ remoteHost: host, remotePort: port }: Tunnel): void {
+    setTimeout(() => this.model._onPortName.fire({ host, port }), 0)
   }
 
   /** A program that is found once more (after a reload) comes without a name, and VS Code then takes away the one there was. */
@@ -377,11 +397,6 @@ export function candidatesOf(list: PortInfo[]): CandidatePort[] {
 /** One listener, told apart from the next program on the same port. */
 function nameOf({ host, port, pid }: CandidatePort): string {
   return `${makeAddress(host, port)}/${pid ?? ''}`
-}
-
-/** A forward of a port of the host to a port here: what the view can show. */
-function isPort(info: ForwardInfo): boolean {
-  return info.kind === 'local' && info.targetPort > 0 && info.localPort > 0 && !info.targetPath && !info.localPath
 }
 
 function near(host: string): string {
