@@ -5,12 +5,14 @@ export interface TermInfo { id: string; pid: number; holdPid: number; name: stri
 export interface HostOptions { configFile?: string; identities?: string[]; port?: number; options?: string[] }
 export type HostPhase = 'disconnected' | 'connecting' | 'connected' | 'reconnecting' | 'failed'
 /* generation grows each time the link was lost for good: streams of an older one are gone and everything is attached again */
-export interface HostState { host: string; phase: HostPhase; generation: number; sinceMs: number; retryInMs?: number; rttMs?: number; streams: number; silentMs?: number; error?: { code: number; name: string; message: string }; info?: HostInfo }
+export interface HostState { host: string; phase: HostPhase; generation: number; sinceMs: number; notice?: string; retryInMs?: number; rttMs?: number; streams: number; silentMs?: number; error?: { code: number; name: string; message: string }; info?: HostInfo }
 export interface HostFolder { path: string; openedMs: number }
 /* configured: it stands in the ssh configuration, at file and line; platform: as of the last connection; folders: opened before, most recent first */
 export interface KnownHost { name: string; configured: boolean; file?: string; line?: number; phase: HostPhase; lastConnectedMs?: number; platform?: { os: string; arch: string; hostname: string; user: string; version: string }; folders: HostFolder[] }
 /* unused: what an ssh configuration cannot hold; overruled: what another part of the configuration says instead; written false: dryRun */
 export interface AddedHost { name: string; file: string; line: number; block: string; written: boolean; unused: { option: string; reason: string }[]; overruled: { keyword: string; wanted: string; effective: string }[] }
+/* connected: the answer came through the connection there is; dir: where the server is installed on the host; processes: those of every version; face: agent, hold, kernel-hold … */
+export interface ServerStatus { host: string; connected: boolean; dir: string; installed: boolean; versions: { name: string; bytes: number; usedMs: number; running: boolean }[]; processes: { pid: number; face: string; version: string }[] }
 export interface DaemonStatus { version: string; pid: number; startedMs: number; origin: string; frameOrigin: string; controlSocket: string; configDir: string; stateDir: string; windows: number; rssBytes: number; hosts: HostState[] }
 /* a listener on the host. address as bound (0.0.0.0, 127.0.0.1, ::, ::1, other); owned: below one of this user's terminals, tasks, debug runs or kernels; term: that terminal */
 export interface PortInfo { port: number; address: string; family: 4 | 6; uid: number; pid?: number; process?: string; command?: string; cwd?: string; owned: boolean; term?: string; kernel?: string }

@@ -43,6 +43,8 @@ static const struct cmd commands[] = {
      NULL},
     {"hosts", cmd_hosts, "the hosts there are; add, remove and show one", &cmd_hosts_usage, 0,
      "--name "},
+    {"server", cmd_server, "the server on a host: status, start, kill, uninstall, log",
+     &cmd_server_usage, 0, "-n --lines "},
     {"status", cmd_status, "what is connected and what runs there", &cmd_status_usage, 0, NULL},
     {"close", cmd_close, "end the connection to a host", &cmd_close_usage, 0, NULL},
     {"stop", cmd_stop, "end the local daemon", &cmd_stop_usage, 0, NULL},

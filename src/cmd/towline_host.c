@@ -17,6 +17,7 @@
 #include "host/probe.h"
 #include "host/resolve.h"
 #include "host/serve.h"
+#include "host/server.h"
 #include "host/svc_fs.h"
 #include "host/watch.h"
 #include "wire/link_frame.h"
@@ -67,6 +68,7 @@ static const struct face {
     {"browser", browser_main, "show a page in the window of this terminal ($BROWSER)"},
     {"ports", ports_main, "report listening ports as JSON-RPC on standard output"},
     {"probe", probe_main, "print facts about this host as JSON; touches nothing"},
+    {"server", server_main, "the installation here: what runs, end it, remove it"},
     {"resolve", resolve_main, "print what a path is as JSON (used by the agent)"},
     {"--version", version, "print the version"},
     {"--help", help, "print this"},

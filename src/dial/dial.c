@@ -306,6 +306,18 @@ static void up(struct dial *d)
 	buf_fini(&d->start.in);
 }
 
+/* The errand is done. */
+static void report(struct dial *d)
+{
+	if (!d->errand)
+		return;
+	d->phase = DIAL_OVER;
+	prompts_close(&d->prompts);
+	timer_stop(&d->clock);
+	end_child(d);
+	d->cb.on_report(d->cb.ctx, strcmp(d->start.text, "none") != 0, buf_data(&d->report));
+}
+
 static void fail_word(struct dial *d, enum start_word w)
 {
 	struct fail_facts f;
@@ -361,6 +373,15 @@ static void word(struct dial *d, enum start_word w)
 	case START_UP:
 		up(d);
 		break;
+	case START_NOTE:
+		if (d->errand)
+			buf_put(&d->report, d->start.text, strlen(d->start.text));
+		else if (d->cb.on_notice)
+			d->cb.on_notice(d->cb.ctx, text_clean(d->start.text, false));
+		break;
+	case START_DONE:
+		report(d);
+		break;
 	case START_FAIL:
 	case START_NOISY:
 		fail_word(d, w);
@@ -405,6 +426,7 @@ static void dial_free(void *ctx)
 	start_parse_fini(&d->start);
 	buf_fini(&d->pending);
 	buf_fini(&d->line);
+	buf_fini(&d->report);
 	buf_fini(&d->err_text);
 	buf_fini(&d->err_line);
 	binary_close(&d->bin);
@@ -533,6 +555,7 @@ static struct dial *dial_new(struct loop *l, const struct dial_target *t,
 	d->bin_dir = str_dup(env->host_bin_dir);
 	d->local = t->kind == DIAL_LOCAL;
 	d->private_server = t->private_server;
+	d->errand = t->errand != NULL;
 	d->reconnect = t->reconnect;
 	d->keep_login = t->keep_login && t->control_path;
 	d->login_only = t->login_only && t->control_path;
@@ -545,6 +568,7 @@ static struct dial *dial_new(struct loop *l, const struct dial_target *t,
 	random_id(nonce, NONCE_LEN);
 	start_parse_init(&d->start, nonce);
 	buf_init(&d->line, SCRIPT_MAX);
+	buf_init(&d->report, TL_LIMIT_RPC_MESSAGE);
 	buf_init(&d->pending, SCRIPT_MAX + 2 * DIAL_CHUNK);
 	buf_init(&d->err_text, DIAL_STDERR);
 	buf_init(&d->err_line, LOG_LINE);

@@ -24,8 +24,12 @@ struct dial_target {
 	int port;                      /* -p, 0 none */
 	const char *const *options;    /* -o, NULL-terminated, or NULL */
 	const char *install_path;      /* on the host; NULL: ~/.towline-server */
-	bool private_server;      /* the server runs for this connection only and leaves nothing: an
-				     installed program is used where there is one, else a private copy */
+	bool private_server; /* the server runs for this connection only and leaves nothing: an
+				installed program is used where there is one, else a private copy */
+	const char
+	    *errand;      /* not NULL: no server is started; the installed one is asked this (a verb
+			     of `towline-host server`), and what it says comes with on_report */
+	int errand_lines; /* of its log */
 	const char *control_path; /* ssh becomes a master connection of its own there; NULL: the
 				     user's is used where there is one */
 	bool keep_login;          /* with control_path: where the server cannot run the login stays
@@ -66,6 +70,11 @@ struct dial_callbacks {
 	/* The transport is there: the callee owns rfd and wfd from now; early: link bytes that were
 	 * read already. */
 	void (*on_up)(void *ctx, int rfd, int wfd, struct tl_bytes early);
+	/* Only with errand, instead of on_up: the answer as JSON text; installed false: there is no
+	 * server on the host (text is empty). No callback comes after it. */
+	void (*on_report)(void *ctx, bool installed, struct tl_bytes text);
+	/* Something a person should know although the connection is there. */
+	void (*on_notice)(void *ctx, const char *text);
 	/* Only with keep_login and login_only: there is no transport, but the master connection is
 	 * there. why: what keeps the server from running; code 0 where nobody asked for it. */
 	void (*on_login)(void *ctx, const struct tl_err *why);

@@ -25,7 +25,9 @@ static int make_line(struct dial *d, const struct dial_target *t, struct buf *co
 	struct start_spec spec = {.nonce = d->start.nonce,
 				  .install_path = t->install_path,
 				  .version = TL_VERSION,
-				  .private_server = t->private_server};
+				  .private_server = t->private_server,
+				  .errand = t->errand,
+				  .errand_lines = t->errand_lines};
 	bool any = false;
 	int rc, asks;
 
@@ -33,7 +35,7 @@ static int make_line(struct dial *d, const struct dial_target *t, struct buf *co
 		any |= binary_digest(d->bin_dir, start_arches[i].name, digest[i]);
 		spec.digest[i] = digest[i];
 	}
-	if (!any)
+	if (!any && !t->errand)
 		return err_set(
 		    err, TL_E_INSTALL,
 		    "cannot connect to %s: there is no server program (towline-host-*) in "

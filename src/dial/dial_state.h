@@ -31,7 +31,8 @@ struct dial {
 	struct loop *loop;
 	struct dial_callbacks cb;
 	char *host, *bin_dir;
-	bool local, reconnect, private_server, keep_login, login_only;
+	bool local, reconnect, private_server, keep_login, login_only, errand;
+	struct buf report; /* of an errand */
 	enum dial_phase phase;
 	struct ssh_ciphers_query *asking; /* before the child */
 	char subject[SSH_CIPHERS_SUBJECT],

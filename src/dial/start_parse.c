@@ -15,8 +15,8 @@ static const struct {
 	const char *name;
 	enum start_word word;
 } words[] = {
-    {"", START_UP},        {"-here", START_HERE}, {"-more", START_SEND},
-    {"-wait", START_WAIT}, {"-need", START_NEED}, {"-fail", START_FAIL},
+    {"", START_UP},        {"-here", START_HERE}, {"-more", START_SEND}, {"-wait", START_WAIT},
+    {"-need", START_NEED}, {"-fail", START_FAIL}, {"-note", START_NOTE}, {"-done", START_DONE},
 };
 
 void start_parse_init(struct start_parse *s, const char *nonce)

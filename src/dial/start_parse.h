@@ -16,6 +16,8 @@ enum start_word {
 	START_SEND, /* no server started: the host waits for the start-up line */
 	START_WAIT, /* another client installs right now */
 	START_NEED, /* the binary is wanted; text: facts */
+	START_NOTE, /* text: a piece of an errand's answer, or what a person should know */
+	START_DONE, /* the errand is over; text: `none` where nothing is installed */
 	START_FAIL, /* text: CODE and reason */
 	START_UP,   /* the server took over: what start_rest returns is the link's */
 	START_NOISY /* more than NOISE bytes without a marker */

@@ -133,6 +133,31 @@ static const char part_take_private[] =
 static const char part_place[] =
     "e=$({ LC_ALL=C mkdir -p \"$b/$v-$k\"&&LC_ALL=C mv -f \"$t\" \"$f\";} 2>&1)||why \"$e\";";
 
+/* The newest installed program that runs looks, or cleans up. Where none runs there is nothing to
+ * end, and what is ours is removed here. */
+static int put_errand(struct buf *out, const struct start_spec *s)
+{
+	int rc = buf_printf(out,
+			    "TOWLINE_SERVER_DIR=$d;export TOWLINE_SERVER_DIR;r=none;"
+			    "for f in $(ls -t \"$d/bin\" 2>/dev/null);do f=$d/bin/$f/towline-host;"
+			    "[ -x \"$f\" ]&&\"$f\" server %s --mark \"$n\" --lines %d 2>/dev/null&&"
+			    "{ r=;break;};done;",
+			    s->errand, s->errand_lines > 0 ? s->errand_lines : 200);
+
+	/* one without that face, or a damaged one */
+	if (rc == 0 && strcmp(s->errand, "kill") * strcmp(s->errand, "uninstall") == 0)
+		rc = buf_put_str(
+		    out, "[ -z \"$r\" ]||{ x=$(cd \"$d\" 2>/dev/null&&pwd -P);"
+			 "for p in /proc/[0-9]*;do "
+			 "case $(readlink \"$p/exe\" 2>/dev/null) in \"${x:-/nothing}/bin/\"*)"
+			 "kill \"${p#/proc/}\";;esac;done;};");
+	if (rc == 0 && strcmp(s->errand, "uninstall") == 0)
+		rc = buf_put_str(out, "[ -z \"$r\" ]||{ rm -rf \"$d/bin\" \"$d/data\" \"$d/run\" "
+				      "\"$d/agent.log\" \"$d/agent.log.1\";"
+				      "rmdir \"$d\" 2>/dev/null;};");
+	return rc ? rc : buf_put_str(out, "say done \"$r\";cat >/dev/null\n");
+}
+
 static const char *const parts[] = {part_run,  part_tidy,  part_lock, part_ask,
 				    part_take, part_place, NULL};
 static const char *const parts_private[] = {part_private, part_ask_private, part_take_private,
@@ -194,7 +219,7 @@ int start_command(struct buf *out, const struct start_spec *s)
 
 	if (home)
 		path = strchr(path, '/');
-	if (!path || !path_is_plain(path))
+	if (!path || !path_is_plain(path) || s->errand)
 		return buf_put_str(out, "exec sh -c '" START_SHELL "'");
 	/* kept below 1024 bytes, the longest word of old csh */
 	rc = buf_printf(out, "exec sh -c 'n=%s;d=%s%s;w=$n;", s->nonce, home ? "$HOME" : "", path);
@@ -225,6 +250,11 @@ int start_script(struct buf *out, const struct start_spec *s, struct tl_err *err
 	rc = rc ? rc : put_folder(out, s->install_path, err);
 	if (rc == TL_E_INVAL)
 		return rc; /* err is set */
+	if (s->errand) {
+		rc = rc ? rc : put_errand(out, s);
+		return rc ? err_set(err, rc, "cannot make the errand's line: %s", err_row(rc)->what)
+			  : 0;
+	}
 	/* an agent started by us must look where we installed */
 	if (!rc && s->install_path)
 		rc = buf_put_str(out, "TOWLINE_SERVER_DIR=$d;export TOWLINE_SERVER_DIR;");

@@ -24,6 +24,8 @@ struct start_spec {
 	const char *nonce;
 	const char *install_path; /* NULL: ~/.towline-server; absolute, or with ~/ in front */
 	const char *version;
+	const char *errand; /* NULL, or a verb of `towline-host server` instead of a start */
+	int errand_lines;
 	bool private_server; /* `serve` of an installed program or of a copy without a place */
 	/* hex SHA-256 per architecture, "" where this installation has no binary */
 	const char *digest[START_ARCHES];

@@ -15,11 +15,13 @@
 #include "host/browser.h"
 #include "host/facts.h"
 #include "host/hold_spawn.h"
+#include "loop/child.h"
 #include "loop/fsx.h"
 #include "wire/hold_frame.h"
 
 #define RESOLVE_MS 15000
 #define PORTS_MS   15000
+#define SERVER_MS  20000
 #define TERM_ID    8
 
 static void method_HOST_INFO(struct rpc_call *c)
@@ -273,7 +275,24 @@ static void method_TERM_KILL(struct rpc_call *c)
 struct stopping {
 	struct rpc_call *call;
 	size_t pending;
+	bool uninstall;
 };
+
+/* A process of its own: it ends us, too. */
+static void uninstall(void)
+{
+	char *argv[] = {(char *)(uintptr_t) "towline-host", (char *)(uintptr_t) "server",
+			(char *)(uintptr_t) "uninstall", NULL};
+	struct child_spec spec = {.file = "/proc/self/exe",
+				  .argv = argv,
+				  .fd = {-1, -1, -1},
+				  .new_session = true,
+				  .ctty = -1};
+	struct tl_err err = {0};
+
+	if (spawn_detached(&spec, -1, &err) != 0)
+		log_error("cannot uninstall: %s", err.text);
+}
 
 static void stop_end(struct stopping *st)
 {
@@ -283,6 +302,8 @@ static void stop_end(struct stopping *st)
 		return;
 	log_info("asked to stop");
 	rpc_answer(st->call, NULL);
+	if (st->uninstall)
+		uninstall();
 	free(st);
 	/* next turn, so that the answer has left */
 	a->stopping = true;
@@ -324,11 +345,40 @@ static void method_AGENT_STOP(struct rpc_call *c)
 	}
 	st->call = c;
 	st->pending = 1;
-	if (json_bool(c->msg.params, "terminals", false)) {
+	st->uninstall = json_bool(c->msg.params, "uninstall", false);
+	if (st->uninstall || json_bool(c->msg.params, "terminals", false)) {
 		holds_each(c->agent->forced_run_dir, stop_one, st);
 		kernels_each(c->agent->forced_run_dir, stop_session, st);
 	}
 	stop_end(st);
+}
+
+/* ---- agent/server ---- */
+
+static void server_said(void *ctx, int rc, struct tl_bytes out)
+{
+	struct rpc_call *c = ctx;
+	yyjson_doc *doc = rc == 0 ? json_parse(out, NULL) : NULL;
+
+	if (!helper_answered(c, yyjson_doc_get_root(doc)))
+		rpc_failf(c, rc ? rc : TL_E_INTERNAL, "cannot look at the installation: %s",
+			  rc == TL_E_TIMEOUT ? "its file system does not answer"
+					     : "the helper failed");
+	yyjson_doc_free(doc);
+}
+
+static void method_AGENT_SERVER(struct rpc_call *c)
+{
+	bool log = strcmp(json_str(c->msg.params, "what", ""), "log") == 0;
+	int64_t lines = json_int(c->msg.params, "lines", 200);
+	struct tl_err err = {0};
+	char number[24];
+
+	snprintf(number, sizeof(number), "%lld", (long long)(lines > 0 ? lines : 1));
+	if (helper_run(c->agent,
+		       (const char *[]){"server", log ? "log" : "status", "--lines", number, NULL},
+		       SERVER_MS, server_said, c, &err) != 0)
+		rpc_fail(c, &err);
 }
 
 /* ---- the table ---- */

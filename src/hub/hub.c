@@ -143,6 +143,7 @@ static void on_gone(void *ctx, struct edge_client *e)
 	relay_client_gone(c);
 	rpc_client_gone(c);
 	config_client_gone(c);
+	errand_client_gone(c);
 	if (h->forwards)
 		forward_client_gone(c);
 	LIST_FOREACH_SAFE (it, &h->hosts)

@@ -45,6 +45,8 @@ yyjson_mut_val *host_state_json(const struct hub_host *hh, yyjson_mut_doc *doc)
 		uint64_t heard = session_last_heard_ms(hh->session);
 		yyjson_mut_obj_add_uint(doc, o, "silentMs", heard && heard < now ? now - heard : 0);
 	}
+	if (hh->notice && hh->phase == HOST_CONNECTED)
+		yyjson_mut_obj_add_strcpy(doc, o, "notice", hh->notice);
 	if (hh->last.code && hh->phase != HOST_CONNECTED) {
 		const struct tl_error_row *row = err_row(hh->last.code);
 		yyjson_mut_val *e = yyjson_mut_obj_add_obj(doc, o, "error");
@@ -203,6 +205,10 @@ static void begin_reconnect(struct hub_host *hh, const struct tl_err *why)
 {
 	if (hh->phase == HOST_RECONNECTING && hh->dial)
 		return;
+	if (hh->stopping) {
+		host_disconnect(hh, NULL);
+		return;
+	}
 	host_set_phase(hh, HOST_RECONNECTING, why);
 	schedule_retry(hh);
 	notify_state(hh);
@@ -213,6 +219,10 @@ static void attempt_failed(struct hub_host *hh, const struct tl_err *e)
 	struct tl_err why = *e;
 	bool again = hh->was_connected && !is_final(why.code);
 
+	if (hh->stopping) {
+		host_disconnect(hh, NULL);
+		return;
+	}
 	stop_attempt(hh);
 	if (again) {
 		host_set_phase(hh, HOST_RECONNECTING, &why);
@@ -415,6 +425,16 @@ static void on_dial_log(void *ctx, const char *line)
 	log_line(LOG_INFO, hh->name, "ssh: %s", line);
 }
 
+static void on_dial_notice(void *ctx, const char *text)
+{
+	struct hub_host *hh = ctx;
+
+	free(hh->notice);
+	hh->notice = str_dup(text);
+	log_line(LOG_WARN, hh->name, "%s", text);
+	on_dial_progress(ctx, "notice", text, 0, 0);
+}
+
 /* A session that lives keeps its server: a changed setting counts from the next connection on. */
 static int choose_place(struct hub_host *hh, struct tl_err *err)
 {
@@ -424,22 +444,31 @@ static int choose_place(struct hub_host *hh, struct tl_err *err)
 	return settings_install_path(hh->hub, hh->name, &hh->install_path, err);
 }
 
+struct dial_env host_dial_env(const struct hub *h)
+{
+	return (struct dial_env){.ssh_path = h->cfg.ssh_path,
+				 .askpass_path = h->cfg.askpass_path,
+				 .runtime_dir = h->cfg.runtime_dir,
+				 .host_bin_dir = h->cfg.host_bin_dir,
+				 .connect_ms = TL_LIMIT_CONNECT_MS};
+}
+
+struct dial_target host_target(const struct hub_host *hh)
+{
+	return (struct dial_target){.kind = str_starts(hh->name, "local:") ? DIAL_LOCAL : DIAL_SSH,
+				    .host = hh->name,
+				    .config_file = hh->opts.config_file,
+				    .identities = (const char *const *)hh->opts.identities.v,
+				    .port = hh->opts.port,
+				    .reconnect = hh->was_connected,
+				    .options = (const char *const *)hh->opts.options.v,
+				    .install_path = hh->install_path};
+}
+
 void host_start(struct hub_host *hh)
 {
-	struct hub *h = hh->hub;
-	struct dial_env env = {.ssh_path = h->cfg.ssh_path,
-			       .askpass_path = h->cfg.askpass_path,
-			       .runtime_dir = h->cfg.runtime_dir,
-			       .notes_dir = h->cfg.runtime_dir,
-			       .host_bin_dir = h->cfg.host_bin_dir,
-			       .connect_ms = TL_LIMIT_CONNECT_MS};
-	struct dial_target t = {.kind = str_starts(hh->name, "local:") ? DIAL_LOCAL : DIAL_SSH,
-				.host = hh->name,
-				.config_file = hh->opts.config_file,
-				.identities = (const char *const *)hh->opts.identities.v,
-				.port = hh->opts.port,
-				.reconnect = hh->was_connected,
-				.options = (const char *const *)hh->opts.options.v};
+	struct dial_env env = host_dial_env(hh->hub);
+	struct dial_target t;
 	struct dial_callbacks cb = {.on_progress = on_dial_progress,
 				    .on_prompt = prompt_ask,
 				    .on_prompt_gone = prompt_gone,
@@ -447,17 +476,22 @@ void host_start(struct hub_host *hh)
 				    .on_failed = on_dial_failed,
 				    .on_down = on_dial_down,
 				    .on_log = on_dial_log,
+				    .on_notice = on_dial_notice,
 				    .ctx = hh};
 	struct tl_err e = {0};
 
 	if (hh->dial || hh->phase == HOST_CONNECTED || hh->closing)
 		return;
+	err_set(&e, TL_E_CANCELED, "a connection to %s is made instead", hh->name);
+	errand_cancel(hh, &e);
+	e.code = 0;
 	timer_stop(&hh->retry);
 	hh->retry_at_ms = 0;
+	hh->stopping = false;
 	host_set_phase(hh, hh->was_connected ? HOST_RECONNECTING : HOST_CONNECTING, NULL);
 	if (choose_place(hh, &e) == 0) {
-		t.install_path = hh->install_path;
-		hh->dial = dial_start(h->loop, &t, &env, &cb, &e);
+		t = host_target(hh);
+		hh->dial = dial_start(hh->hub->loop, &t, &env, &cb, &e);
 	}
 	if (!hh->dial)
 		attempt_failed(hh, &e);
@@ -565,6 +599,7 @@ static void host_gone(struct hub_host *hh)
 {
 	options_fini(&hh->opts);
 	free(hh->install_path);
+	free(hh->notice);
 	free(hh->info);
 	free(hh->name);
 	free(hh);
@@ -591,6 +626,7 @@ void host_free(struct hub_host *hh)
 	hh->closing = true;
 	forward_config_cancel(hh);
 	err_set(&e, TL_E_CLOSED, "the connection to %s was closed", hh->name);
+	errand_cancel(hh, &e);
 	session_drop(hh, TL_E_CLOSED);
 	stop_attempt(hh);
 	host_answer_waiters(hh, &e);

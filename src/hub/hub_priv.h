@@ -50,17 +50,20 @@ struct hub_host {
 	struct pump pump;
 	struct backoff backoff;
 	struct loop_timer retry;
-	struct tl_err last;       /* why it is not connected */
-	char *info;               /* HostInfo as JSON text */
-	bool here;                /* its loopback is ours: the host is this machine */
-	struct list waiters;      /* host/connect requests not answered yet: struct host_waiter */
-	struct list prompts;      /* struct host_prompt */
-	struct list relays;       /* struct hub_relay */
-	struct hub_rpc *rpc;      /* the agent's rpc stream, while there is a session */
-	struct conn_relays conns; /* connections of forwards */
+	struct tl_err last;        /* why it is not connected */
+	char *info;                /* HostInfo as JSON text */
+	bool here;                 /* its loopback is ours: the host is this machine */
+	struct list waiters;       /* host/connect requests not answered yet: struct host_waiter */
+	struct list prompts;       /* struct host_prompt */
+	struct list relays;        /* struct hub_relay */
+	struct hub_rpc *rpc;       /* the agent's rpc stream, while there is a session */
+	struct conn_relays conns;  /* connections of forwards */
+	struct hub_errand *errand; /* of hub_server.c, instead of a connection */
+	char *notice;              /* what a person should know of the connection, or NULL */
 	struct ssh_forwards_query *config_query; /* reads the forwards of the ssh configuration */
 	bool config_done;                        /* or has read them */
 	bool closing, was_connected;
+	bool stopping; /* its server ends because a person wants it: no reconnection */
 };
 
 struct host_waiter {
@@ -131,6 +134,10 @@ void host_answer_waiters(struct hub_host *hh, const struct tl_err *e);
 yyjson_mut_val *host_state_json(const struct hub_host *hh, yyjson_mut_doc *doc);
 void host_client_gone(struct hub_host *hh, struct hub_client *c);
 void host_dial_callbacks(struct hub_host *hh, struct dial_callbacks *cb);
+
+/* Whom to reach, as dial takes it; borrows from the record. */
+struct dial_target host_target(const struct hub_host *hh);
+struct dial_env host_dial_env(const struct hub *h);
 
 /* hub_options.c */
 void options_fini(struct host_options *o);
@@ -226,6 +233,16 @@ void known_connected(struct hub_host *hh);
 void known_folder(struct hub *h, const char *host, const char *path);
 /* Everything remembered of it goes. False where there was nothing. */
 bool known_forget(struct hub *h, const char *host);
+
+/* hub_server.c: what is installed and runs on a host, connected or not */
+void m_server_status(struct call *k);
+void m_server_kill(struct call *k);
+void m_server_uninstall(struct call *k);
+void m_server_log(struct call *k);
+struct hub_client *errand_client(const struct hub_host *hh);
+void errand_client_gone(struct hub_client *c);
+/* Its record goes, or a connection begins: an errand under way is given up. */
+void errand_cancel(struct hub_host *hh, const struct tl_err *why);
 
 /* hub_config.c: hosts written to and taken from the ssh configuration */
 void m_host_add(struct call *k);

@@ -21,6 +21,8 @@ static void prompt_free(struct host_prompt *p)
  * host. */
 static struct hub_client *somebody(struct hub_host *hh)
 {
+	if (hh->errand)
+		return errand_client(hh);
 	if (!list_empty(&hh->waiters))
 		return list_entry(hh->waiters.next, struct host_waiter, node)->client;
 	LIST_FOREACH (it, &hh->hub->clients) {

@@ -49,7 +49,7 @@ _towline_target() {
 }
 
 _towline() {
-	local commands='open shell ls cat get put upload download rm exec sessions run-code tunnel ports forward unforward socks info key hosts connect status close stop log version help'
+	local commands='open shell ls cat get put upload download rm exec sessions run-code tunnel ports forward unforward socks info key hosts server connect status close stop log version help'
 	local cur prev words=() cword i command= _towline_config= whole
 	cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	# the word as typed: HOST : PATH are three words for bash where : breaks words
@@ -89,6 +89,7 @@ _towline() {
 		forward) own='-R --reverse --lend-internet --label' ;;
 		unforward) own='--all' ;;
 		key) own='-t -C --type --comment --no-passphrase' ;;
+		server) own='-n --lines' ;;
 		hosts) own='--name --dry-run' ;;
 		log) own='-n -f --lines --follow' ;;
 		esac
@@ -99,6 +100,12 @@ _towline() {
 	'') COMPREPLY=($(compgen -W "$commands" -- "$cur")) ;;
 	help) COMPREPLY=($(compgen -W "$commands" -- "$cur")) ;;
 	connect | close | status | log | exec | sessions | tunnel | ports | forward | unforward | socks | info) COMPREPLY=($(compgen -W "$(_towline_hosts)" -- "$cur")) ;;
+	server)
+		case $prev in
+		server) COMPREPLY=($(compgen -W 'status start kill uninstall log' -- "$cur")) ;;
+		*) COMPREPLY=($(compgen -W "$(_towline_hosts)" -- "$cur")) ;;
+		esac
+		;;
 	hosts)
 		case $prev in
 		hosts) COMPREPLY=($(compgen -W 'list add remove show forget' -- "$cur")) ;;

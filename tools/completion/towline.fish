@@ -76,7 +76,7 @@ function __towline_target
 	end
 end
 
-set -l commands open shell ls cat get put upload download rm exec sessions run-code tunnel ports forward unforward socks info key hosts connect status close stop log version help
+set -l commands open shell ls cat get put upload download rm exec sessions run-code tunnel ports forward unforward socks info key hosts server connect status close stop log version help
 complete -c towline -f
 complete -c towline -s F -r -F -d 'ssh configuration'
 complete -c towline -s i -r -F -d 'private key'
@@ -107,6 +107,7 @@ complete -c towline -n __towline_needs_command -a socks -d 'a SOCKS proxy throug
 complete -c towline -n __towline_needs_command -a info -d 'address, keys and algorithms of a connection'
 complete -c towline -n __towline_needs_command -a key -d 'list, make, add and copy ssh keys'
 complete -c towline -n __towline_needs_command -a hosts -d 'the hosts there are; add, remove and show one'
+complete -c towline -n __towline_needs_command -a server -d 'the server on a host: status, start, kill, uninstall, log'
 complete -c towline -n __towline_needs_command -a connect -d 'connect to a host without opening anything'
 complete -c towline -n __towline_needs_command -a status -d 'what is connected and what runs there'
 complete -c towline -n __towline_needs_command -a close -d 'end the connection to a host'
@@ -127,6 +128,9 @@ complete -c towline -n '__towline_is ls' -s 1 -d 'one in a line'
 complete -c towline -n '__towline_is get put rm' -s r -l recursive -d 'folders, too'
 complete -c towline -n '__towline_is get put' -s t -l times -d 'keep times'
 complete -c towline -n '__towline_is rm' -s f -l force -d 'no complaint about missing ones'
+complete -c towline -n '__towline_is server' -a 'status start kill uninstall log'
+complete -c towline -n '__towline_is server' -a '(__towline_hosts)'
+complete -c towline -n '__towline_is server' -s n -l lines -x -d 'how many lines'
 complete -c towline -n '__towline_is hosts' -a 'list add remove show forget'
 complete -c towline -n '__towline_is hosts' -a '(__towline_hosts)'
 complete -c towline -n '__towline_is hosts' -l name -x -d 'name to connect with'

@@ -7,12 +7,14 @@ export interface TermInfo { id: string; pid: number; holdPid: number; name: stri
 export interface HostOptions { configFile?: string; identities?: string[]; port?: number; options?: string[] }
 export type HostPhase = 'disconnected' | 'connecting' | 'connected' | 'reconnecting' | 'failed'
 /* generation grows each time the link was lost for good: streams of an older one are gone and everything is attached again */
-export interface HostState { host: string; phase: HostPhase; generation: number; sinceMs: number; retryInMs?: number; rttMs?: number; streams: number; silentMs?: number; error?: { code: number; name: string; message: string }; info?: HostInfo }
+export interface HostState { host: string; phase: HostPhase; generation: number; sinceMs: number; notice?: string; retryInMs?: number; rttMs?: number; streams: number; silentMs?: number; error?: { code: number; name: string; message: string }; info?: HostInfo }
 export interface HostFolder { path: string; openedMs: number }
 /* configured: it stands in the ssh configuration, at file and line; platform: as of the last connection; folders: opened before, most recent first */
 export interface KnownHost { name: string; configured: boolean; file?: string; line?: number; phase: HostPhase; lastConnectedMs?: number; platform?: { os: string; arch: string; hostname: string; user: string; version: string }; folders: HostFolder[] }
 /* unused: what an ssh configuration cannot hold; overruled: what another part of the configuration says instead; written false: dryRun */
 export interface AddedHost { name: string; file: string; line: number; block: string; written: boolean; unused: { option: string; reason: string }[]; overruled: { keyword: string; wanted: string; effective: string }[] }
+/* connected: the answer came through the connection there is; dir: where the server is installed on the host; processes: those of every version; face: agent, hold, kernel-hold … */
+export interface ServerStatus { host: string; connected: boolean; dir: string; installed: boolean; versions: { name: string; bytes: number; usedMs: number; running: boolean }[]; processes: { pid: number; face: string; version: string }[] }
 export interface DaemonStatus { version: string; pid: number; startedMs: number; origin: string; frameOrigin: string; controlSocket: string; configDir: string; stateDir: string; windows: number; rssBytes: number; hosts: HostState[] }
 /* a listener on the host. address as bound (0.0.0.0, 127.0.0.1, ::, ::1, other); owned: below one of this user's terminals, tasks, debug runs or kernels; term: that terminal */
 export interface PortInfo { port: number; address: string; family: 4 | 6; uid: number; pid?: number; process?: string; command?: string; cwd?: string; owned: boolean; term?: string; kernel?: string }
@@ -82,6 +84,9 @@ export const ERRORS = {
   no_terminal: { number: 70, name: 'no_terminal', retryable: false, http: 404, jsonrpc: -32070, what: 'no such terminal', todo: 'See `towline status` for the running ones.' },
   no_kernel: { number: 71, name: 'no_kernel', retryable: false, http: 404, jsonrpc: -32071, what: 'no such session', todo: 'See `towline sessions HOST` for the running ones.' },
   no_kernelspec: { number: 72, name: 'no_kernelspec', retryable: false, http: 404, jsonrpc: -32072, what: 'no such kernel is installed on the host', todo: 'See `towline sessions HOST --kernels` for what is there and how to install more.' },
+  download_failed: { number: 75, name: 'download_failed', retryable: true, http: 502, jsonrpc: -32075, what: 'the server could not be downloaded', todo: 'Check remote.SSH.serverDownloadUrlTemplate and the network there, or set remote.SSH.localServerDownload to auto: then it is sent from here.' },
+  download_not_found: { number: 76, name: 'download_not_found', retryable: false, http: 502, jsonrpc: -32076, what: 'the server is not at the address', todo: 'Correct remote.SSH.serverDownloadUrlTemplate, or put the file of this version there.' },
+  proxy_refused: { number: 77, name: 'proxy_refused', retryable: false, http: 502, jsonrpc: -32077, what: 'the proxy did not let the download through', todo: 'Check https_proxy and http_proxy there, or set remote.SSH.localServerDownload to auto: then it is sent from here.' },
   kernel_failed: { number: 73, name: 'kernel_failed', retryable: false, http: 500, jsonrpc: -32073, what: 'the kernel did not start', todo: 'See its own output in the message.' },
   code_error: { number: 74, name: 'code_error', retryable: false, http: 500, jsonrpc: -32074, what: 'the code ended with an error', todo: 'See the traceback.' },
   no_daemon: { number: 80, name: 'no_daemon', retryable: true, http: 503, jsonrpc: -32080, what: 'the local daemon does not run', todo: 'It starts by itself with any towline command; see `towline log`.' },
@@ -321,8 +326,10 @@ export interface Methods {
   'kernel/shutdown': { side: 'HOST'; kind: 'REQUEST'; params: { id: string }; result: {} }
   /* host, request: changes what was given at its start */
   'kernel/configure': { side: 'HOST'; kind: 'REQUEST'; params: { id: string, name?: string, tag?: string, notebook?: string, shutdownTimeout?: ShutdownTimeout }; result: KernelInfo }
-  /* host, request: ends the agent; with terminals: true also every hold, sessions included */
-  'agent/stop': { side: 'HOST'; kind: 'REQUEST'; params: { terminals?: boolean }; result: {} }
+  /* host, request: ends the agent; with terminals: true also every hold, sessions included; with uninstall: true everything of every version, then removes the server's folder */
+  'agent/stop': { side: 'HOST'; kind: 'REQUEST'; params: { terminals?: boolean, uninstall?: boolean }; result: {} }
+  /* host, request: the installation on this host: versions and processes, or the end of its log */
+  'agent/server': { side: 'HOST'; kind: 'REQUEST'; params: { what: 'status' | 'log', lines?: number }; result: object }
   /* host, request: what listens on the host now; the stream `ports` tells changes */
   'ports/list': { side: 'HOST'; kind: 'REQUEST'; params: {}; result: { ports: PortInfo[], mode: 'netlink' | 'proc' } }
   /* host, notification: a program there wants to show an http or https page ($BROWSER); goes to the link that attached last to its terminal */
@@ -367,6 +374,14 @@ export interface Methods {
   'host/subscribe': { side: 'DAEMON'; kind: 'REQUEST'; params: { host: string }; result: HostState }
   /* daemon, request: calls a HOST method of the agent */
   'host/call': { side: 'DAEMON'; kind: 'REQUEST'; params: { host: string, method: string, params?: object }; result: object }
+  /* daemon, request: what is installed and runs on a host; where it is not connected ssh looks, and nothing is installed or started */
+  'server/status': { side: 'DAEMON'; kind: 'REQUEST'; params: { host: string, options?: HostOptions }; result: ServerStatus }
+  /* daemon, request: ends every process of the server there, terminals and sessions included, and the connection; also one that does not answer */
+  'server/kill': { side: 'DAEMON'; kind: 'REQUEST'; params: { host: string, options?: HostOptions }; result: { ended: number } }
+  /* daemon, request: the same, then removes the server's folder with its settings; complete false: something of others is in it */
+  'server/uninstall': { side: 'DAEMON'; kind: 'REQUEST'; params: { host: string, options?: HostOptions }; result: { ended: number, removed: string, complete: boolean } }
+  /* daemon, request: the end of the server's log on the host */
+  'server/log': { side: 'DAEMON'; kind: 'REQUEST'; params: { host: string, options?: HostOptions, lines?: number }; result: { text: string, file: string } }
   /* daemon, request: address of a window, with token; path is checked and made absolute; a file opens in a window on its folder */
   'window/open': { side: 'DAEMON'; kind: 'REQUEST'; params: { host?: string, path?: string }; result: { url: string } }
   /* daemon, request: an address that leads to the given window address once, within a minute: fit for the arguments of a browser, which every user of the machine can read */
@@ -420,6 +435,7 @@ export const METHODS = {
   KERNEL_SHUTDOWN: 'kernel/shutdown',
   KERNEL_CONFIGURE: 'kernel/configure',
   AGENT_STOP: 'agent/stop',
+  AGENT_SERVER: 'agent/server',
   PORTS_LIST: 'ports/list',
   HOST_OPEN_URL: 'host/openUrl',
   PORTS_CHANGED: 'ports/changed',
@@ -442,6 +458,10 @@ export const METHODS = {
   HOST_RECONNECT: 'host/reconnect',
   HOST_SUBSCRIBE: 'host/subscribe',
   HOST_CALL: 'host/call',
+  SERVER_STATUS: 'server/status',
+  SERVER_KILL: 'server/kill',
+  SERVER_UNINSTALL: 'server/uninstall',
+  SERVER_LOG: 'server/log',
   WINDOW_OPEN: 'window/open',
   WINDOW_TICKET: 'window/ticket',
   DAEMON_STATUS: 'daemon/status',
