@@ -264,6 +264,14 @@ $(UI_STAGE)/index.html: ui/node_modules/.package-lock.json $(UI_SOURCES)
 		rm -rf $(UI_STAGE) && mv $(UI_STAGE).new $(UI_STAGE) && touch $@
 UI_THERE := $(wildcard ui/package-lock.json)
 
+# JupyterLab's own client, for the tests of the gateway
+tests/jupyter/node_modules/.package-lock.json: tests/jupyter/package-lock.json
+	$(call say,NPM,Jupyter client for the tests)
+	@PATH="$$(tools/node):$$PATH"; cd tests/jupyter && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+.PHONY: test-jupyter
+test-jupyter: tests/jupyter/node_modules/.package-lock.json
+
 # the sanitizer stage shares the window
 $(STAGE_ASAN)/share:
 	@mkdir -p $(STAGE)/share $(STAGE_ASAN); ln -sfn ../stage/share $@
@@ -313,7 +321,7 @@ demo:
 
 check:
 	@tools/setup
-	@$(MAKE) --no-print-directory check-build all test-dropbear
+	@$(MAKE) --no-print-directory check-build all test-dropbear test-jupyter
 	@tools/run-tests $(TESTS)
 
 # without browser and cross compilers

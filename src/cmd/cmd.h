@@ -68,6 +68,7 @@ CMD_DECLARE(info);
 CMD_DECLARE(key);
 CMD_DECLARE(sessions);
 CMD_DECLARE(run_code);
+CMD_DECLARE(gateway);
 
 /* The table, ended by a NULL name. */
 const struct cmd *cmd_table(void);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/limits.h"
+#include "base/base64.h"
 #include "base/str.h"
 #include "cmd/cmd_session.h"
 
@@ -181,22 +182,10 @@ static int status_of(const struct tl_exit *e)
 static void add_base64(yyjson_mut_doc *doc, yyjson_mut_val *o, const char *name, const uint8_t *p,
 		       size_t n)
 {
-	static const char digits[] =
-	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	char *text = malloc((n + 2) / 3 * 4 + 1), *to = text;
+	char *text = base64_text(bytes_of(p, n));
 
-	if (!text)
-		return;
-	for (size_t i = 0; i < n; i += 3) {
-		unsigned v = (unsigned)p[i] << 16 | (i + 1 < n ? (unsigned)p[i + 1] << 8 : 0) |
-			     (i + 2 < n ? p[i + 2] : 0);
-		*to++ = digits[v >> 18];
-		*to++ = digits[v >> 12 & 63];
-		*to++ = i + 1 < n ? digits[v >> 6 & 63] : '=';
-		*to++ = i + 2 < n ? digits[v & 63] : '=';
-	}
-	*to = 0;
-	yyjson_mut_obj_add_strcpy(doc, o, name, text);
+	if (text)
+		yyjson_mut_obj_add_strcpy(doc, o, name, text);
 	free(text);
 }
 

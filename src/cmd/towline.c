@@ -29,6 +29,8 @@ static const struct cmd commands[] = {
      "--end --interrupt --restart "},
     {"run-code", cmd_run_code, "run code in a Python or R session", &cmd_run_code_usage, 0,
      "-c --kernel --name "},
+    {"gateway", cmd_gateway, "a port for Jupyter clients of a host's sessions", &cmd_gateway_usage,
+     0, "--port --allow-origin "},
     {"tunnel", cmd_tunnel, "carry connections through a host", &cmd_tunnel_usage, 0, "--socks "},
     {"ports", cmd_ports, "what listens on a host, and what is forwarded", &cmd_ports_usage, 0,
      NULL},

@@ -366,6 +366,7 @@ int edge_start(struct loop *l, const struct edge_config *cfg, const struct edge_
 	e->loop = l;
 	e->ops = *ops;
 	list_init(&e->clients);
+	list_init(&e->gates);
 	e->ui_dir = str_dup(cfg->ui_dir);
 	e->token = str_dup(cfg->token);
 	e->version = str_dup(cfg->version);

@@ -321,7 +321,8 @@ int http_callback(struct lws *wsi, enum lws_callback_reasons why, void *user, vo
 	struct edge *e;
 	int rc;
 
-	(void)len;
+	if (gate_owns(wsi, why))
+		return gate_callback(wsi, why, user, in, len);
 	switch (why) {
 	case LWS_CALLBACK_HTTP:
 		return request(wsi, r, in);

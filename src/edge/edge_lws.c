@@ -2,17 +2,22 @@
 #include "edge/edge_lws.h"
 
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/log.h"
+#include "wire/jupyter_ws.h"
 
 #define PACKET     (65536 + 16) /* one frame of ours with its header goes out in one write */
 #define RX_BYTES   16384        /* one read from a browser */
 #define HEADERS    8192         /* request line and headers */
 #define KEEP_ALIVE 60           /* s a browser's connection may rest */
 #define PATIENCE   20           /* s for a request to arrive */
+#define BUSY_ANSWER                                                                                \
+	"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 static const struct lws_protocols protocols[] = {
     {.name = "http",
@@ -24,6 +29,11 @@ static const struct lws_protocols protocols[] = {
      .callback = ws_callback,
      .per_session_data_size = sizeof(struct ws_slot),
      .rx_buffer_size = RX_BYTES,
+     .tx_packet_size = PACKET},
+    /* of gates, and only there; their older framing has no name and comes as http */
+    {.name = JUPYTER_WS_V1,
+     .callback = gate_callback,
+     .rx_buffer_size = PACKET,
      .tx_packet_size = PACKET},
     {.name = NULL},
 };
@@ -54,7 +64,7 @@ int lws_start(struct edge *e, struct tl_err *err)
 	    .timeout_secs = PATIENCE,
 	};
 
-	/* one for both ports: the library would choose between two by the name the browser gives */
+	/* one for all ports: the library would choose between two by the name the browser gives */
 	struct lws_context_creation_info vhost = {
 	    .port = CONTEXT_PORT_NO_LISTEN_SERVER,
 	    .vhost_name = "towline",
@@ -77,12 +87,28 @@ int lws_start(struct edge *e, struct tl_err *err)
 	return 0;
 }
 
-void lws_take(struct edge *e, int fd)
+bool lws_take(struct edge *e, int fd)
 {
-	if (lws_adopt_socket_vhost(e->vhost, fd))
-		e->tcp_count++;
-	else
+	int on = 1;
+
+	if (e->tcp_count >= TL_LIMIT_HTTP_CONNECTIONS) {
+		if (!e->full)
+			log_warn("more than %d browser connections: they are turned away",
+				 TL_LIMIT_HTTP_CONNECTIONS);
+		e->full = true;
+		if (write(fd, BUSY_ANSWER, sizeof(BUSY_ANSWER) - 1) < 0)
+			log_debug("it did not listen");
+		close(fd);
+		return false;
+	}
+	e->full = false;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	if (!lws_adopt_socket_vhost(e->vhost, fd)) {
 		log_warn("a browser connection could not be taken");
+		return false;
+	}
+	e->tcp_count++;
+	return true;
 }
 
 void lws_stop(struct edge *e)
@@ -106,16 +132,21 @@ struct edge *edge_of(struct lws *wsi)
 	return vh ? lws_get_vhost_user(vh) : NULL;
 }
 
-enum edge_port port_of_wsi(struct lws *wsi)
+int port_number_of_wsi(struct lws *wsi)
 {
 	struct sockaddr_in6 sa = {0};
 	socklen_t n = sizeof(sa);
-	int port = 0;
 
 	/* the port is at the same place in both families */
-	if (getsockname(lws_get_socket_fd(wsi), (struct sockaddr *)&sa, &n) == 0)
-		port = ntohs(sa.sin6_port);
-	return port == edge_port(edge_of(wsi)) ? EDGE_PORT_WINDOW : EDGE_PORT_FRAME;
+	return getsockname(lws_get_socket_fd(wsi), (struct sockaddr *)&sa, &n) == 0
+		   ? ntohs(sa.sin6_port)
+		   : 0;
+}
+
+enum edge_port port_of_wsi(struct lws *wsi)
+{
+	return port_number_of_wsi(wsi) == edge_port(edge_of(wsi)) ? EDGE_PORT_WINDOW
+								  : EDGE_PORT_FRAME;
 }
 
 bool host_is_ours(struct lws *wsi)

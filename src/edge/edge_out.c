@@ -62,7 +62,7 @@ static size_t frame_put(struct out_queue *q, struct out_frame *f, struct tl_byte
 	return n;
 }
 
-int out_text(struct out_queue *q, struct tl_bytes message, size_t max)
+int out_message(struct out_queue *q, struct tl_bytes message, bool text, uint64_t mark, size_t max)
 {
 	bool first = true;
 
@@ -75,7 +75,8 @@ int out_text(struct out_queue *q, struct tl_bytes message, size_t max)
 			return TL_E_NOMEM;
 		n = frame_put(q, f, message);
 		message = bytes_of(message.p + n, message.n - n);
-		f->text = true;
+		f->text = text;
+		f->mark = mark;
 		f->first = first;
 		f->last = message.n == 0;
 		first = false;

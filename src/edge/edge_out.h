@@ -14,6 +14,7 @@ struct out_frame {
 	struct list node;
 	size_t len, cap;
 	bool text, first, last; /* first, last: of a message */
+	uint64_t mark;          /* of its sender, 0 none */
 	uint8_t room[];         /* out_payload begins behind the library's headroom */
 };
 
@@ -24,9 +25,8 @@ struct out_queue {
 
 void out_init(struct out_queue *q);
 void out_fini(struct out_queue *q);
-/* A whole text message, cut into frames. 0, TL_E_NOMEM, or TL_E_LIMIT when more than max would
- * wait. */
-int out_text(struct out_queue *q, struct tl_bytes message, size_t max);
+/* A whole message, cut into frames. 0, TL_E_NOMEM, or TL_E_LIMIT when more than max would wait. */
+int out_message(struct out_queue *q, struct tl_bytes message, bool text, uint64_t mark, size_t max);
 /* Stream bytes, as many as keep the queue within max; returns how many. */
 size_t out_stream(struct out_queue *q, struct tl_bytes b, size_t max);
 /* First frame or NULL; out_drop removes it. */

@@ -83,6 +83,7 @@ struct edge {
 	char policy[EDGE_PORTS][640];
 
 	struct lws_vhost *vhost;
+	struct list gates;       /* struct edge_gate */
 	struct lws_context *lws; /* set to NULL by the library when it is done */
 	struct loop_timer closer;
 	bool closing;
@@ -131,8 +132,8 @@ void tcp_stop(struct edge *e);
 
 /* edge_lws.c */
 int lws_start(struct edge *e, struct tl_err *err);
-/* A browser's connection; takes fd. */
-void lws_take(struct edge *e, int fd);
+/* A connection to a port of the window or of a gate; takes fd. False: it was turned away. */
+bool lws_take(struct edge *e, int fd);
 /* Begins the end; lws_ended becomes true after some turns of the loop. */
 void lws_stop(struct edge *e);
 bool lws_ended(struct edge *e);

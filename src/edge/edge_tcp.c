@@ -6,7 +6,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,8 +15,6 @@
 #define TRIES   20 /* a free IPv4 port may be taken on ::1 */
 #define ACCEPTS 16 /* connections taken per turn */
 #define BACKLOG 128
-#define BUSY_ANSWER                                                                                \
-	"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 /* A listening socket on one address. fd, or negative errno. */
 static int listen_on(int family, int port)
@@ -117,7 +114,7 @@ void tcp_unbind(struct edge *e)
 static void acceptable(uv_poll_t *p, int status, int events)
 {
 	struct tcp_listener *t = p->data;
-	int listening = t->fd[p == &t->poll[1]], on = 1;
+	int listening = t->fd[p == &t->poll[1]];
 
 	(void)events;
 	if (status < 0)
@@ -126,18 +123,6 @@ static void acceptable(uv_poll_t *p, int status, int events)
 		int fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd < 0)
 			return;
-		if (t->edge->tcp_count >= TL_LIMIT_HTTP_CONNECTIONS) {
-			if (!t->edge->full)
-				log_warn("more than %d browser connections: they are turned away",
-					 TL_LIMIT_HTTP_CONNECTIONS);
-			t->edge->full = true;
-			if (write(fd, BUSY_ANSWER, sizeof(BUSY_ANSWER) - 1) < 0)
-				log_debug("it did not listen");
-			close(fd);
-			continue;
-		}
-		t->edge->full = false;
-		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 		lws_take(t->edge, fd);
 	}
 }

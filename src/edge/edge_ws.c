@@ -50,7 +50,8 @@ static void ws_send(struct edge_client *c, struct tl_bytes message)
 {
 	struct ws_client *w = of(c);
 
-	if (out_text(&w->out, message, TL_LIMIT_RPC_MESSAGE + TL_LIMIT_STREAM_BUFFER) != 0) {
+	if (out_message(&w->out, message, true, 0, TL_LIMIT_RPC_MESSAGE + TL_LIMIT_STREAM_BUFFER) !=
+	    0) {
 		log_warn("a window takes no answers and is dropped");
 		out_fini(&w->out);
 		ws_close(c, WS_CLOSE_BASE - TL_E_LIMIT);
@@ -197,22 +198,24 @@ static void received(struct ws_client *w, struct tl_bytes in)
 		take_text(w, in, lws_is_final_fragment(w->wsi) != 0);
 }
 
-/* The close frame goes out as a message of ours: the library in Debian, built with its own
- * debugging aids, cuts a connection on libuv off before it has sent the close it promised. The
- * peer's answer ends the connection, or time does. */
-static int send_close(struct ws_client *w)
+int ws_put_close(struct lws *wsi, int code)
 {
 	uint8_t frame[LWS_PRE + 2];
 
+	set_u16(frame + LWS_PRE, (uint16_t)code);
+	if (lws_write(wsi, frame + LWS_PRE, 2, WRITE_CLOSE) < 0)
+		return -1;
+	lws_set_timeout(wsi, PENDING_TIMEOUT_CLOSE_ACK, CLOSE_S);
+	lws_rx_flow_control(wsi, 1);
+	return 0;
+}
+
+static int send_close(struct ws_client *w)
+{
 	if (w->close_sent)
 		return 0;
 	w->close_sent = true;
-	set_u16(frame + LWS_PRE, (uint16_t)w->close_code);
-	if (lws_write(w->wsi, frame + LWS_PRE, 2, WRITE_CLOSE) < 0)
-		return -1;
-	lws_set_timeout(w->wsi, PENDING_TIMEOUT_CLOSE_ACK, CLOSE_S);
-	lws_rx_flow_control(w->wsi, 1);
-	return 0;
+	return ws_put_close(w->wsi, w->close_code);
 }
 
 /* Sends one frame; more come with the next call. -1 ends the connection. */

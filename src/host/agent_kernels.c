@@ -293,6 +293,29 @@ void method_KERNEL_SPECS(struct rpc_call *c)
 		rpc_fail(c, &err);
 }
 
+static void file_read(void *ctx, int rc, struct tl_bytes out)
+{
+	struct rpc_call *c = ctx;
+	yyjson_doc *d = rc ? NULL : json_parse(out, NULL);
+
+	if (d && json_get(yyjson_doc_get_root(d), "data"))
+		rpc_answer_text(c, out);
+	else
+		rpc_failf(c, rc ? rc : TL_E_NOENT, "read a file of a kernelspec: %s",
+			  err_row(rc ? rc : TL_E_NOENT)->what);
+	yyjson_doc_free(d);
+}
+
+void method_KERNEL_FILE(struct rpc_call *c)
+{
+	const char *const words[] = {"kernels", "--file", json_str(c->msg.params, "kernel", ""),
+				     json_str(c->msg.params, "name", ""), NULL};
+	struct tl_err err = {0};
+
+	if (helper_run(c->agent, words, INFO_MS, file_read, c, &err) != 0)
+		rpc_fail(c, &err);
+}
+
 /* ---- list ---- */
 
 /* Answers of many sessions on their way into one result. */

@@ -5,6 +5,7 @@
 #include "host/agent_rpc.h"
 
 void method_KERNEL_SPECS(struct rpc_call *c);
+void method_KERNEL_FILE(struct rpc_call *c);
 void method_KERNEL_LIST(struct rpc_call *c);
 void method_KERNEL_CREATE(struct rpc_call *c);
 void method_KERNEL_INFO(struct rpc_call *c);

@@ -2,9 +2,62 @@
 #include "host/kernels.h"
 
 #include <stdio.h>
+#include <dirent.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/base64.h"
 #include "base/limits.h"
+#include "loop/fsx.h"
+
+#define FILE_MAX_  262144 /* a logo */
+#define FILES_MAX_ 32
+
+/* Files of a kernelspec that clients show or load; nothing else of its folder is told. */
+static bool is_resource(const char *name)
+{
+	const char *dot = strrchr(name, '.');
+	if (strcmp(name, "kernel.js") == 0 || strcmp(name, "kernel.css") == 0)
+		return true;
+	return str_starts(name, "logo-") && !strchr(name, '/') && dot &&
+	       (strcmp(dot, ".png") == 0 || strcmp(dot, ".svg") == 0);
+}
+
+static void put_files(yyjson_mut_doc *d, yyjson_mut_val *o, const char *dir)
+{
+	yyjson_mut_val *files = yyjson_mut_obj_add_arr(d, o, "files");
+	DIR *at = opendir(dir);
+	struct dirent *e;
+	size_t n = 0;
+	while (at && n < FILES_MAX_ && (e = readdir(at)) != NULL) {
+		if (is_resource(e->d_name)) {
+			yyjson_mut_arr_add_strcpy(d, files, e->d_name);
+			n++;
+		}
+	}
+	if (at)
+		closedir(at);
+}
+
+/* {"data": base64} of one such file. */
+static int print_file(const char *id, const char *name)
+{
+	struct kernelspec k = {0};
+	struct buf b;
+	char *path = NULL, *text = NULL;
+	bool there = is_resource(name) && kernelspec_find(id, &k, NULL) == 0 && k.dir;
+	buf_init(&b, FILE_MAX_);
+	if (there)
+		path = str_fmt("%s/%s", k.dir, name);
+	if (path && fs_read(path, &b, NULL) == 0)
+		text = base64_text(buf_data(&b));
+	int status = text && printf("{\"data\":\"%s\"}\n", text) > 0 ? 0 : puts("{}") < 0;
+	buf_fini(&b);
+	free(path);
+	free(text);
+	kernelspec_fini(&k);
+	return status;
+}
 
 static void put_spec(yyjson_mut_doc *d, yyjson_mut_val *arr, const struct kernelspec *k)
 {
@@ -27,6 +80,8 @@ static void put_spec(yyjson_mut_doc *d, yyjson_mut_val *arr, const struct kernel
 		json_add_path(d, o, "install", k->install);
 	if (k->dir)
 		json_add_path(d, o, "resources", k->dir);
+	if (k->dir)
+		put_files(d, o, k->dir);
 	if (k->metadata) {
 		yyjson_doc *m = json_parse(bytes_str(k->metadata), NULL);
 		if (m)
@@ -55,6 +110,10 @@ int kernels_main(int argc, char **argv)
 	struct kernel_finds f = {0};
 	yyjson_mut_doc *d = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *o = yyjson_mut_obj(d), *arr;
+	if (argc == 4 && strcmp(argv[1], "--file") == 0) {
+		yyjson_mut_doc_free(d);
+		return print_file(argv[2], argv[3]);
+	}
 	kernels_find(&f, argc > 1 ? argv[1] : NULL);
 	kernels_probe(&f);
 	yyjson_mut_doc_set_root(d, o);

@@ -1,6 +1,7 @@
 /* kernels.h - `towline-host kernels [FOLDER]`: every kernel and interpreter of this host as JSON
- * (kernel/specs), for the agent. A short-lived process that may block and looks at many places;
- * runs interpreters themselves only where files leave a doubt, never a shell, with deadlines. */
+ * (kernel/specs); `kernels --file ID NAME`: a logo (kernel/file). For the agent. A short-lived
+ * process that may block and looks at many places; runs interpreters themselves only where files
+ * leave a doubt, never a shell, with deadlines. */
 #ifndef TL_HOST_KERNELS_H
 #define TL_HOST_KERNELS_H
 

@@ -198,6 +198,7 @@ int hub_new(struct loop *l, const struct hub_config *cfg, void (*stop)(void *ctx
 	list_init(&h->hosts);
 	list_init(&h->clients);
 	list_init(&h->config_works);
+	list_init(&h->gateways);
 	rc = store_token(h, err);
 	if (rc == 0 && forwards_open(h) != 0)
 		rc = err_set(err, TL_E_NOMEM, "cannot start: out of memory");
@@ -229,6 +230,7 @@ int hub_new(struct loop *l, const struct hub_config *cfg, void (*stop)(void *ctx
 	if (!fixed)
 		store_save_ports(h);
 	forwards_restore(h);
+	gateways_restore(h);
 	*ret = h;
 	return 0;
 fail:
@@ -260,6 +262,7 @@ void hub_close(struct hub *h, void (*on_closed)(void *ctx), void *ctx)
 	h->closing = true;
 	h->on_closed = on_closed;
 	h->closed_ctx = ctx;
+	gateways_close(h);
 	LIST_FOREACH_SAFE (it, &h->hosts) {
 		struct hub_host *hh = list_entry(it, struct hub_host, node);
 		host_disconnect(hh, NULL);

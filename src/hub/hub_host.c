@@ -92,6 +92,7 @@ void host_set_phase(struct hub_host *hh, enum host_phase phase, const struct tl_
 	hh->phase = phase;
 	notify_state(hh);
 	forward_host_phase(hh);
+	gateway_host_phase(hh);
 }
 
 void host_answer_waiters(struct hub_host *hh, const struct tl_err *e)
@@ -156,6 +157,7 @@ static void session_drop(struct hub_host *hh, int error)
 	rpc_close(hh, &e);
 	relay_break_all(hh, error);
 	forward_session_lost(hh, &e);
+	gateway_session_lost(hh);
 	pump_detach(&hh->pump);
 	session_free(hh->session);
 	hh->session = NULL;

@@ -128,6 +128,7 @@ static void m_host_close(struct call *k)
 		return;
 	err_set(&e, TL_E_CLOSED, "the connection to %s was closed", hh->name);
 	forward_host_closed(k->h, hh->name);
+	gateway_host_closed(k->h, hh->name);
 	host_disconnect(hh, &e);
 	host_free(hh);
 	client_reply(k->c, k->id, NULL);
@@ -483,6 +484,9 @@ static const struct {
     {"forward/remove", m_forward_remove},
     {"forward/list", m_forward_list},
     {"forward/update", m_forward_update},
+    {"gateway/start", m_gateway_start},
+    {"gateway/stop", m_gateway_stop},
+    {"gateway/list", m_gateway_list},
 };
 
 void method_dispatch(struct hub_client *c, const struct jsonrpc_msg *m)

@@ -102,6 +102,7 @@ struct hub {
 	struct list hosts, clients;
 	struct hub_forwards *forwards; /* NULL once they are closed */
 	struct list config_works;      /* of hub_config.c, waiting for ssh */
+	struct list gateways;          /* struct hub_gateway */
 	uint64_t uses;                 /* see hub_client.used */
 	int64_t next_id;
 	char token[33];
@@ -211,6 +212,17 @@ void forward_host_closed(struct hub *h, const char *host);
 void forward_config_cancel(struct hub_host *hh);
 void forward_client_gone(struct hub_client *c);
 
+/* hub_gateway.c: ports for Jupyter clients */
+/* Those of last time. */
+void gateways_restore(struct hub *h);
+void gateways_close(struct hub *h);
+/* Its phase has changed. */
+void gateway_host_phase(struct hub_host *hh);
+/* A person closed it: requests bring it back no more. */
+void gateway_host_closed(struct hub *h, const char *host);
+/* Its session, with all streams, is lost for good. */
+void gateway_session_lost(struct hub_host *hh);
+
 /* A request on its way; id is raw JSON text, owned by the dispatcher. */
 struct call {
 	struct hub_client *c;
@@ -222,6 +234,9 @@ void m_forward_add(struct call *k);
 void m_forward_remove(struct call *k);
 void m_forward_list(struct call *k);
 void m_forward_update(struct call *k);
+void m_gateway_start(struct call *k);
+void m_gateway_stop(struct call *k);
+void m_gateway_list(struct call *k);
 
 /* hub_known.c: hosts of the ssh configuration and those that were connected */
 void m_host_known(struct call *k);

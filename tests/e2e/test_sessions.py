@@ -89,10 +89,7 @@ class Sessions(unittest.TestCase):
                              "for i in range(2000): print('line', i)", text=True)
         self.assertEqual(p.stdout.readline(), "begun\n")
         os.kill(self.local.pid(), signal.SIGKILL)
-        for pid in self.host.processes("towline-host"):
-            with open(f"/proc/{pid}/cmdline") as f:
-                if f.read().split("\0")[1:2] == ["agent"]:
-                    os.kill(pid, signal.SIGKILL)
+        self.host.kill_agent()
         self.host.remote("touch ~/gate")
         out, err = p.communicate(timeout=SLOW)
         self.assertEqual((p.returncode, err), (0, ""))

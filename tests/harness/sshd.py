@@ -210,6 +210,16 @@ class Sshd(Fixture):
         """Ids of processes that were started through this server (agent, holds, shells)."""
         return find_processes(self.mark, argv0=argv0)
 
+    def kill_agent(self):
+        """SIGKILL for the agent of the user, not for its holds."""
+        for pid in self.processes("towline-host"):
+            try:
+                with open(f"/proc/{pid}/cmdline") as f:
+                    if f.read().split("\0")[1:2] == ["agent"]:
+                        os.kill(pid, signal.SIGKILL)
+            except (FileNotFoundError, ProcessLookupError):
+                pass  # it ended meanwhile
+
     def _end(self):
         if self.process:
             end(self.process)

@@ -22,7 +22,7 @@ static void text_is_cut_into_frames(void **state)
 
 	(void)state;
 	out_init(&q);
-	assert_int_equal(out_text(&q, bytes_of(data, 150000), MAX), 0);
+	assert_int_equal(out_message(&q, bytes_of(data, 150000), true, 0, MAX), 0);
 	assert_int_equal(q.bytes, 150000);
 	for (struct out_frame *f; (f = out_head(&q)); frames++) {
 		assert_true(f->text);
@@ -44,10 +44,10 @@ static void text_beyond_the_limit_changes_nothing(void **state)
 
 	(void)state;
 	out_init(&q);
-	assert_int_equal(out_text(&q, bytes_of(data, MAX + 1), MAX), TL_E_LIMIT);
+	assert_int_equal(out_message(&q, bytes_of(data, MAX + 1), true, 0, MAX), TL_E_LIMIT);
 	assert_null(out_head(&q));
-	assert_int_equal(out_text(&q, bytes_of(data, MAX), MAX), 0);
-	assert_int_equal(out_text(&q, bytes_of(data, 1), MAX), TL_E_LIMIT);
+	assert_int_equal(out_message(&q, bytes_of(data, MAX), true, 0, MAX), 0);
+	assert_int_equal(out_message(&q, bytes_of(data, 1), true, 0, MAX), TL_E_LIMIT);
 	assert_int_equal(q.bytes, MAX);
 	out_fini(&q);
 }
@@ -59,7 +59,7 @@ static void stream_takes_what_fits_in_order(void **state)
 
 	(void)state;
 	out_init(&q);
-	assert_int_equal(out_text(&q, bytes_of(data, 10), MAX), 0);
+	assert_int_equal(out_message(&q, bytes_of(data, 10), true, 0, MAX), 0);
 	while (got < sizeof(data)) {
 		struct out_frame *f;
 		size_t want = step % 70001 < sizeof(data) - put ? step % 70001 : sizeof(data) - put;

@@ -76,7 +76,7 @@ function __towline_target
 	end
 end
 
-set -l commands open shell ls cat get put upload download rm exec sessions run-code tunnel ports forward unforward socks info key hosts server connect status close stop log version help
+set -l commands open shell ls cat get put upload download rm exec sessions run-code gateway tunnel ports forward unforward socks info key hosts server connect status close stop log version help
 complete -c towline -f
 complete -c towline -s F -r -F -d 'ssh configuration'
 complete -c towline -s i -r -F -d 'private key'
@@ -99,6 +99,7 @@ complete -c towline -n __towline_needs_command -a download -d 'copy files and fo
 complete -c towline -n __towline_needs_command -a exec -d 'run a program or script on a host'
 complete -c towline -n __towline_needs_command -a sessions -d 'Python and R sessions of a host'
 complete -c towline -n __towline_needs_command -a run-code -d 'run code in a Python or R session'
+complete -c towline -n __towline_needs_command -a gateway -d 'a port for Jupyter clients'
 complete -c towline -n __towline_needs_command -a tunnel -d 'carry connections through a host'
 complete -c towline -n __towline_needs_command -a ports -d 'what listens on a host, and what is forwarded'
 complete -c towline -n __towline_needs_command -a forward -d 'make a port or socket of a host reachable here'
@@ -160,6 +161,10 @@ complete -c towline -n '__towline_is run-code' -l kernel -x -d 'session or kerne
 complete -c towline -n '__towline_is run-code' -l keep -d 'the session goes on'
 complete -c towline -n '__towline_is run-code' -l name -x -d 'name of the session'
 complete -c towline -n '__towline_is run-code' -F -a '(__towline_target)'
+complete -c towline -n '__towline_is gateway' -l port -x -d 'port of this machine'
+complete -c towline -n '__towline_is gateway' -l allow-origin -x -d 'pages that may use it'
+complete -c towline -n '__towline_is gateway' -l stop -d 'end it'
+complete -c towline -n '__towline_is gateway' -l list -d 'those there are'
 complete -c towline -n '__towline_is tunnel' -s R -l reverse -d 'listen on the host'
 complete -c towline -n '__towline_is tunnel' -l socks -x -d 'SOCKS 5 proxy'
 complete -c towline -n '__towline_is tunnel' -l once -d 'only one connection'

@@ -25,9 +25,11 @@ export type ForwardSource = 'user' | 'auto' | 'config' | 'default' | 'command'
 export interface ForwardInfo { id: string; host: string; kind: ForwardKind; localAddress: string; localPort: number; localPath?: string; targetHost: string; targetPort: number; targetPath?: string; proxy?: boolean; proxyUrl?: string; label?: string; source: ForwardSource; protocol?: 'http' | 'https'; process?: string; connections: number; bytesIn: number; bytesOut: number; state: 'listening' | 'waiting' | 'failed'; error?: { code: number; name: string; message: string } }
 /* localAddress: localhost (127.0.0.1 and ::1; the default), allInterfaces, or an address. elevate: the port may need more rights, which an error names */
 export interface ForwardSpec { host: string; kind?: ForwardKind; localAddress?: string; localPort?: number; localPath?: string; targetHost?: string; targetPort?: number; targetPath?: string; proxy?: boolean; label?: string; source?: ForwardSource; protocol?: 'http' | 'https'; process?: string; requireLocalPort?: boolean; elevate?: boolean }
+/* url and token: what a Jupyter client needs */
+export interface GatewayInfo { host: string; url: string; port: number; token: string; origin?: string }
 export type ShutdownTimeout = 'immediately' | 'when idle' | '4' | '8' | '12' | '24' | '168' | 'indefinitely'
 /* id: give it to kernel/create; source: where it was found; ready false: reason says why, install what to type on the host */
-export interface KernelSpec { id: string; displayName: string; language: string; source: 'kernelspec' | 'venv' | 'conda' | 'pyenv' | 'uv' | 'opt' | 'path'; path: string; version?: string; argv: string[]; interruptMode: 'signal' | 'message'; ready: boolean; reason?: string; install?: string; resources?: string; metadata?: object }
+export interface KernelSpec { id: string; displayName: string; language: string; source: 'kernelspec' | 'venv' | 'conda' | 'pyenv' | 'uv' | 'opt' | 'path'; path: string; version?: string; argv: string[]; interruptMode: 'signal' | 'message'; ready: boolean; reason?: string; install?: string; resources?: string; files?: string[]; metadata?: object }
 export type KernelState = 'starting' | 'idle' | 'busy' | 'restarting' | 'dead'
 /* uuid: for Jupyter's clients; first, end: offsets of its log; silentMs: since the last heartbeat, while somebody watches; endsAtMs: when the shutdown timeout ends it if nothing happens */
 export interface KernelInfo { id: string; uuid: string; pid: number; holdPid: number; name: string; tag: string; notebook: string; kernel: string; displayName: string; language: string; state: KernelState; cwd: string; startedMs: number; activityMs: number; stateSinceMs: number; executions: number; restarts: number; queue: number; inputWanted: boolean; viewers: number; first: number; end: number; rssBytes: number; cpuMs: number; holdRssBytes: number; silentMs: number; shutdownTimeout: ShutdownTimeout; endsAtMs?: number; connectionFile: string; exit?: { kind: 'exit' | 'signal'; value: number } }
@@ -312,6 +314,8 @@ export interface Methods {
   'term/kill': { side: 'HOST'; kind: 'REQUEST'; params: { id: string }; result: {} }
   /* host, request: kernels and interpreters found on this host, and in the environments of the project in cwd; those that cannot start yet say why and how to change that; complete false: the search ran out of time */
   'kernel/specs': { side: 'HOST'; kind: 'REQUEST'; params: { cwd?: string }; result: { specs: KernelSpec[], default?: string, complete: boolean } }
+  /* host, request: a logo or another file of a kernelspec (files of KernelSpec), in base64 */
+  'kernel/file': { side: 'HOST'; kind: 'REQUEST'; params: { kernel: string, name: string }; result: { data: string } }
   /* host, request: every session of this user on this host */
   'kernel/list': { side: 'HOST'; kind: 'REQUEST'; params: { tag?: string }; result: { kernels: KernelInfo[] } }
   /* host, request: starts a kernel in a hold of its own and waits until it answers, at most KERNEL_ANSWER_MS; kernel: id of a KernelSpec or the path of an interpreter */
@@ -402,6 +406,12 @@ export interface Methods {
   'forward/list': { side: 'DAEMON'; kind: 'REQUEST'; params: { host?: string }; result: { forwards: ForwardInfo[] } }
   /* daemon, request: changes what is given; an empty label removes it; another local port keeps the connections there are */
   'forward/update': { side: 'DAEMON'; kind: 'REQUEST'; params: { id: string, label?: string, protocol?: 'http' | 'https', localPort?: number, requireLocalPort?: boolean }; result: ForwardInfo }
+  /* daemon, request: a loopback port for Jupyter clients of this host (docs/gateway.md), with a token of its own; the one there is, unless another port is asked for; outlives the daemon; origin: pages that may use it from a browser, empty: none */
+  'gateway/start': { side: 'DAEMON'; kind: 'REQUEST'; params: { host: string, port?: number, origin?: string }; result: GatewayInfo }
+  /* daemon, request: ends it; its token is worth nothing any more */
+  'gateway/stop': { side: 'DAEMON'; kind: 'REQUEST'; params: { host: string }; result: {} }
+  /* daemon, request: the gateways of one host, or of all */
+  'gateway/list': { side: 'DAEMON'; kind: 'REQUEST'; params: { host?: string }; result: { gateways: GatewayInfo[] } }
   /* client, request: a question of ssh; never stored; kind touch only informs and is answered at once */
   'prompt/ask': { side: 'CLIENT'; kind: 'REQUEST'; params: { host: string, kind: 'hostkey' | 'passphrase' | 'password' | 'question' | 'pin' | 'touch', text: string, echo: boolean, attempt: number }; result: { answer: string } | { cancel: true } }
   /* client, notification: state of a host changed */
@@ -427,6 +437,7 @@ export const METHODS = {
   TERM_LIST: 'term/list',
   TERM_KILL: 'term/kill',
   KERNEL_SPECS: 'kernel/specs',
+  KERNEL_FILE: 'kernel/file',
   KERNEL_LIST: 'kernel/list',
   KERNEL_CREATE: 'kernel/create',
   KERNEL_INFO: 'kernel/info',
@@ -472,6 +483,9 @@ export const METHODS = {
   FORWARD_REMOVE: 'forward/remove',
   FORWARD_LIST: 'forward/list',
   FORWARD_UPDATE: 'forward/update',
+  GATEWAY_START: 'gateway/start',
+  GATEWAY_STOP: 'gateway/stop',
+  GATEWAY_LIST: 'gateway/list',
   PROMPT_ASK: 'prompt/ask',
   HOST_STATE: 'host/state',
   HOST_PROGRESS: 'host/progress',
