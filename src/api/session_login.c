@@ -199,6 +199,7 @@ void own_begin(struct session_own *o)
 				.config_file = opt->config_file,
 				.identities = opt->key_file ? keys : NULL,
 				.port = opt->port,
+				.install_path = o->install_path,
 				.private_server = opt->via != TL_VIA_INSTALLED};
 	struct dial_callbacks cb = {.on_progress = on_progress,
 				    .on_prompt = on_prompt,

@@ -17,6 +17,8 @@
 #include "api/client.h"
 #include "api/plain.h"
 #include "api/session_run.h"
+#include "dial/install_path.h"
+#include "loop/fsx.h"
 #include "loop/sock.h"
 #include "wire/jsonrpc.h"
 
@@ -303,6 +305,7 @@ static int thread_start(struct session_own *o, struct tl_err *err)
 static void own_free(struct session_own *o)
 {
 	run_dir_remove(o->run_dir);
+	free(o->install_path);
 	LIST_FOREACH_SAFE (it, &o->tasks)
 		task_free(list_entry(it, struct own_task, node));
 	LIST_FOREACH_SAFE (it2, &o->asked)
@@ -408,6 +411,35 @@ static const struct session_back plain = {.via = "plain",
 					  .sh = own_plain_sh,
 					  .plain_why = own_plain_why};
 
+#define SETTINGS_BYTES 1048576
+
+/* Where the window's settings say that the server is. What makes no sense there matters only where
+ * something would be installed. */
+static int read_install_path(struct session_own *o, struct tl_err *err)
+{
+	struct tl_session *s = o->session;
+	char dir[TL_LIMIT_PATH], path[TL_LIMIT_PATH + 32];
+	struct tl_err why = {0};
+	yyjson_doc *doc = NULL;
+	struct buf b;
+	int rc = 0;
+
+	if (!api_config_dir(dir, sizeof(dir)))
+		return 0;
+	snprintf(path, sizeof(path), "%s/User/settings.json", dir);
+	buf_init(&b, SETTINGS_BYTES);
+	if (fs_read(path, &b, NULL) == 0 && b.len)
+		doc = json_parse_relaxed(buf_data(&b), NULL);
+	buf_fini(&b);
+	rc = dial_install_path(yyjson_doc_get_root(doc), s->host, &o->install_path, &why);
+	yyjson_doc_free(doc);
+	if (rc && s->opt.via == TL_VIA_INSTALLED)
+		return *err = why, rc;
+	if (rc)
+		session_log(s, 1, "%s", why.text);
+	return 0;
+}
+
 static int own_new(struct tl_session *s, struct session_own **ret, struct tl_err *err)
 {
 	struct session_own *o = calloc(1, sizeof(*o));
@@ -425,6 +457,7 @@ static int own_new(struct tl_session *s, struct session_own **ret, struct tl_err
 	pthread_mutex_init(&o->lock, NULL);
 	pthread_cond_init(&o->changed, NULL);
 	rc = place_find(&o->files, err);
+	rc = rc ? rc : read_install_path(o, err);
 	rc = rc ? rc : run_dir_make(o->run_dir, sizeof(o->run_dir), err);
 	if (rc == 0 && loop_init(&o->loop) != 0)
 		rc = err_set(err, TL_E_NOMEM, "cannot connect to %s: no event loop", s->host);

@@ -63,6 +63,7 @@ struct session_own {
 	struct tl_err plain_why;
 	struct io stop; /* the caller's cancel token, while connecting */
 	struct place_files files;
+	char *install_path; /* of the user's settings; NULL: the usual place */
 	char run_dir[TL_LIMIT_PATH + 64];
 	bool channels;            /* ssh takes further channels there. Fixed before UP */
 	bool noise;               /* the login shell prints. Fixed before UP */

@@ -47,6 +47,14 @@ class InstallPath(unittest.TestCase):
         self.assertTrue(self.there(".towline-server"))
         self.assertFalse(self.there("wrong"))
 
+    def test_programs_that_connect_by_themselves(self):
+        self.settings({"demo": "~/tools/towline"})
+        self.local.towline("connect", "demo")
+        self.local.stop_daemon()
+        r = self.local.towline("exec", "demo", "-c", "readlink /proc/$PPID/exe")
+        self.assertIn("/tools/towline/bin/", r.stdout)
+        self.assertFalse(self.there(".towline-server"))
+
     def test_what_makes_no_sense_is_said(self):
         for value, words in (("~/x", "is not a map"), ({"demo": 7}, "has no path for"), ({"demo": "x/y"}, "absolute path")):
             self.settings(value)
