@@ -43,6 +43,7 @@ struct cmd {
 CMD_DECLARE(open);
 CMD_DECLARE(connect);
 CMD_DECLARE(hosts);
+CMD_DECLARE(doctor);
 CMD_DECLARE(server);
 CMD_DECLARE(status);
 CMD_DECLARE(close);

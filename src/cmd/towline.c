@@ -47,6 +47,7 @@ static const struct cmd commands[] = {
      "--name "},
     {"server", cmd_server, "the server on a host: status, start, kill, uninstall, log",
      &cmd_server_usage, 0, "-n --lines "},
+    {"doctor", cmd_doctor, "where the way to a host ends, and why", &cmd_doctor_usage, 0, NULL},
     {"status", cmd_status, "what is connected and what runs there", &cmd_status_usage, 0, NULL},
     {"close", cmd_close, "end the connection to a host", &cmd_close_usage, 0, NULL},
     {"stop", cmd_stop, "end the local daemon", &cmd_stop_usage, 0, NULL},

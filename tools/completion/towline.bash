@@ -49,7 +49,7 @@ _towline_target() {
 }
 
 _towline() {
-	local commands='open shell ls cat get put upload download rm exec sessions run-code gateway tunnel ports forward unforward socks info key hosts server connect status close stop log version help'
+	local commands='open shell ls cat get put upload download rm exec sessions run-code gateway tunnel ports forward unforward socks info key hosts server doctor connect status close stop log version help'
 	local cur prev words=() cword i command= _towline_config= whole
 	cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	# the word as typed: HOST : PATH are three words for bash where : breaks words
@@ -100,7 +100,7 @@ _towline() {
 	case $command in
 	'') COMPREPLY=($(compgen -W "$commands" -- "$cur")) ;;
 	help) COMPREPLY=($(compgen -W "$commands" -- "$cur")) ;;
-	connect | close | status | log | exec | sessions | gateway | tunnel | ports | forward | unforward | socks | info) COMPREPLY=($(compgen -W "$(_towline_hosts)" -- "$cur")) ;;
+	connect | doctor | close | status | log | exec | sessions | gateway | tunnel | ports | forward | unforward | socks | info) COMPREPLY=($(compgen -W "$(_towline_hosts)" -- "$cur")) ;;
 	server)
 		case $prev in
 		server) COMPREPLY=($(compgen -W 'status start kill uninstall log' -- "$cur")) ;;

@@ -76,7 +76,7 @@ function __towline_target
 	end
 end
 
-set -l commands open shell ls cat get put upload download rm exec sessions run-code gateway tunnel ports forward unforward socks info key hosts server connect status close stop log version help
+set -l commands open shell ls cat get put upload download rm exec sessions run-code gateway tunnel ports forward unforward socks info key hosts server doctor connect status close stop log version help
 complete -c towline -f
 complete -c towline -s F -r -F -d 'ssh configuration'
 complete -c towline -s i -r -F -d 'private key'
@@ -109,6 +109,7 @@ complete -c towline -n __towline_needs_command -a info -d 'address, keys and alg
 complete -c towline -n __towline_needs_command -a key -d 'list, make, add and copy ssh keys'
 complete -c towline -n __towline_needs_command -a hosts -d 'the hosts there are; add, remove and show one'
 complete -c towline -n __towline_needs_command -a server -d 'the server on a host: status, start, kill, uninstall, log'
+complete -c towline -n __towline_needs_command -a doctor -d 'where the way to a host ends, and why'
 complete -c towline -n __towline_needs_command -a connect -d 'connect to a host without opening anything'
 complete -c towline -n __towline_needs_command -a status -d 'what is connected and what runs there'
 complete -c towline -n __towline_needs_command -a close -d 'end the connection to a host'
@@ -177,7 +178,7 @@ complete -c towline -n '__towline_is key' -a 'list new add copy'
 complete -c towline -n '__towline_is key' -s t -l type -x -a 'ed25519 rsa ecdsa ed25519-sk ecdsa-sk' -d type
 complete -c towline -n '__towline_is key' -s C -l comment -x -d comment
 complete -c towline -n '__towline_is key' -l no-passphrase -d none
-complete -c towline -n '__towline_is connect close status log exec sessions tunnel ports forward unforward socks info key' -a '(__towline_hosts)'
+complete -c towline -n '__towline_is connect doctor close status log exec sessions tunnel ports forward unforward socks info key' -a '(__towline_hosts)'
 complete -c towline -n '__towline_is open shell ls' -a '(__towline_target)'
 complete -c towline -n '__towline_is cat rm get put' -a '(__towline_target path)'
 complete -c towline -n '__towline_is get put' -F
