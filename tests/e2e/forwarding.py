@@ -1,11 +1,12 @@
 """What the tests of forwards share; a helper."""
 import os
+import re
 import socket
 import socketserver
 import threading
 import unittest
 
-from harness import Daemon, Sshd
+from harness import ROOT, Daemon, Sshd
 
 LOOPBACK = {"0100007F", "00000000000000000000000001000000"}
 
@@ -36,6 +37,12 @@ class Echo:
     def close(self):
         self.server.shutdown()
         self.server.server_close()
+
+
+def limit(name):
+    """A number of proto/limits.def."""
+    with open(os.path.join(ROOT, "proto/limits.def")) as f:
+        return int(re.search(rf"TL_LIMIT\({name}, (\d+),", f.read())[1])
 
 
 def read_all(s):

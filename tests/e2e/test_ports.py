@@ -4,12 +4,13 @@
 import http.server
 import json
 import os
+import select
 import socket
 import struct
 import threading
 import unittest
 
-from forwarding import LOOPBACK, Forwards, listeners, refused, talk
+from forwarding import LOOPBACK, Forwards, limit, listeners, refused, talk
 from harness import RpcError, free_port, run, wait_for
 
 
@@ -114,6 +115,39 @@ class Local(Forwards):
         for s in socks:
             s.close()
         wait_for(lambda: self.forwards()[0]["connections"] == 0, 60, "200 connections to end")
+
+    def test_more_connections_than_are_carried_wait_for_their_turn(self):
+        e = self.echo()
+        f = self.add(targetPort=e.port, localPort=0)
+        g = self.add(targetPort=e.port, localPort=0, source="command", localAddress="127.0.0.1")
+        most = limit("FORWARD_CONNECTIONS")
+        socks = [socket.create_connection(("127.0.0.1", f["localPort"]), timeout=120) for _ in range(most)]
+        self.addCleanup(lambda: [s.close() for s in socks])
+        for s in socks:
+            s.sendall(b"x")
+        for s in socks:
+            self.assertEqual(s.recv(1), b"x")
+        # of this forward, and of another one to the same host
+        late = [socket.create_connection(("127.0.0.1", (f, g)[i % 2]["localPort"]), timeout=120) for i in range(40)]
+        self.addCleanup(lambda: [s.close() for s in late])
+        for s in late:
+            s.sendall(b"late")
+        # everything else goes on meanwhile
+        self.client.call("host/call", host=self.host.alias, method="host/info", params={})
+        self.assertEqual(sum(x["connections"] for x in self.forwards()), most)
+        self.assertEqual(select.select(late, [], [], 0)[0], [])
+        for s in socks[:20]:
+            s.close()
+        done = set()
+        while len(done) < 20:
+            for s in select.select([x for x in late if x not in done], [], [], 60)[0]:
+                self.assertEqual(s.recv(4), b"late")
+                done.add(s)
+        for s in socks[20:]:
+            s.close()
+        for s in late:
+            if s not in done:
+                self.assertEqual(s.recv(4), b"late")
 
     def test_what_is_wrong_is_said(self):
         for spec, words in (({}, "targetPort"), ({"targetPort": 70000}, "not a port"), ({"kind": "x"}, "kind"),

@@ -190,10 +190,13 @@ func exhaustWindow(session *yamux.Session, data []byte) bool {
 	return expect("window emptied later", got, err, digest(data))
 }
 
+// MUX_STREAMS
+const limit = 512
+
 func tooMany(session *yamux.Session) bool {
 	var open []*yamux.Stream
 	refused, taken := 0, 0
-	for i := 0; i < 260; i++ {
+	for i := 0; i < limit+4; i++ {
 		st, err := session.OpenStream()
 		if err != nil {
 			return expect("open", nil, err, "")
@@ -213,7 +216,7 @@ func tooMany(session *yamux.Session) bool {
 		st.Close()
 	}
 	return expect("streams beyond the limit are refused",
-		[]byte(fmt.Sprint(taken, refused)), nil, "256 4")
+		[]byte(fmt.Sprint(taken, refused)), nil, fmt.Sprint(limit, 4))
 }
 
 func active(session *yamux.Session) int {

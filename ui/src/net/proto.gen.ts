@@ -126,7 +126,7 @@ export const LIMITS = {
   LINK_MAX: 64, // links: links one agent keeps
   MUX_WINDOW: 262144, // bytes: yamux initial window per stream (fixed by the specification)
   MUX_SLICE: 16384, // bytes: largest yamux DATA frame sent
-  MUX_STREAMS: 256, // streams: open streams per link; more are reset
+  MUX_STREAMS: 512, // streams: open streams per link; more are reset
   MUX_OPEN_PENDING: 128, // streams: opens not yet acknowledged
   MUX_CONTROL_BYTES: 65536, // bytes: queued control frames per link
   MUX_SEND_QUEUE: 65536, // bytes: written to a stream and not yet in the link's ring
@@ -150,10 +150,10 @@ export const LIMITS = {
   EXEC_KILL_MS: 3000, // ms: between SIGTERM and SIGKILL of a command nobody waits for
   EXEC_AT_ONCE: 128, // commands: commands one session of libtowline runs at once; further ones wait
   EXEC_DRAIN_MS: 200, // ms: silence after which a background process no longer keeps the output of an ended command open
-  TUNNEL_CONNECTIONS: 240, // connections: connections a tunnel carries at once; others wait to be accepted
+  TUNNEL_CONNECTIONS: 496, // connections: connections a tunnel carries at once; others wait to be accepted
   TUNNEL_PIECE: 131072, // bytes: held per direction of a tunnel's connection
   FORWARDS: 256, // forwards: forwards of one daemon
-  FORWARD_CONNECTIONS: 216, // connections: connections that the forwards of one host carry at once; others wait to be accepted
+  FORWARD_CONNECTIONS: 472, // connections: connections that the forwards of one host carry at once; others wait to be accepted
   HOST_FOLDERS: 50, // folders: folders remembered of one host, most recent first
   SOCKS_MS: 30000, // ms: time a SOCKS client has for its request
   TERM_LOG: 4194304, // bytes: log of one terminal
