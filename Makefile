@@ -30,7 +30,7 @@ MACHINE := $(patsubst armv7l,armv7,$(shell uname -m))
 
 # ---------------------------------------------------------------- rooms and programs
 
-ROOMS := base wire core loop host dial edge hub api cmd
+ROOMS := base wire core loop host dial edge hub api standin cmd
 HOST_ROOMS := base wire core loop host
 LIB_ROOMS := api dial loop core wire base
 sources = $(wildcard src/$1/*.c)
@@ -41,7 +41,7 @@ CMD_HOST := $(wildcard src/cmd/towline_host*.c)
 CMD_TOWLINE := $(filter-out $(CMD_TOWLINED) $(CMD_HOST),$(call sources,cmd))
 # rooms of each program, in link order
 LINK_TOWLINE := api dial loop core wire base
-LINK_TOWLINED := api hub edge dial host api loop core wire base
+LINK_TOWLINED := standin api hub edge dial host api loop core wire base
 LINK_HOST := host loop core wire base
 
 # format-truncation depends on what the optimiser happens to know; lengths are checked at run time

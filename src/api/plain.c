@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "api/session_run.h"
@@ -15,62 +14,14 @@
 #include "loop/child.h"
 #include "loop/sock.h"
 
-#define CONTROL    "ctl"
-#define SSH_SUFFIX 18 /* ssh binds under a longer name first */
 #define STACK      (512 * 1024)
-
-bool plain_control_path(const char *dir, char *out, size_t n)
-{
-	int len = snprintf(out, n, "%s/" CONTROL, dir);
-
-	/* ssh expands tokens with % and reads blanks as ends of words */
-	return len > 0 && (size_t)len < n && !strpbrk(out, "% \t\"\\$") &&
-	       (size_t)len + SSH_SUFFIX < sizeof(((struct sockaddr_un *)0)->sun_path);
-}
 
 /* ---- words for ssh ---- */
 
 int plain_argv(const struct plain *p, struct strv *ret, const char *const *more,
 	       const char *command)
 {
-	/* without its configuration nothing comes in between; the proxy keeps an ssh that does not
-	 * find the master from making a connection of its own */
-	static const char *const words[] = {"-F", "/dev/null",        "-e", "none",
-					    "-o", "ControlMaster=no", "-o", "ProxyCommand=false",
-					    "-o", "BatchMode=yes",    "-o", "LogLevel=ERROR"};
-	int rc = strv_add(ret, p->ssh);
-
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]) && !rc; i++)
-		rc = strv_add(ret, words[i]);
-	rc = rc ? rc : strv_addf(ret, "-oControlPath=%s", p->ctl);
-	for (size_t i = 0; more && more[i] && !rc; i++)
-		rc = strv_add(ret, more[i]);
-	rc = rc ? rc : strv_add(ret, "--");
-	rc = rc ? rc : strv_add(ret, "host");
-	return rc || !command ? rc : strv_add(ret, command);
-}
-
-int plain_quote(struct buf *out, const char *text)
-{
-	int rc = buf_put_u8(out, '\'');
-
-	for (; *text && !rc; text++)
-		rc = *text == '\'' ? buf_put_str(out, "'\\''") : buf_put_u8(out, (uint8_t)*text);
-	return rc ? rc : buf_put_u8(out, '\'');
-}
-
-int plain_command(struct buf *out, const char *script, size_t n)
-{
-	static const char safe[] =
-	    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 ,./_=:;+-";
-	int rc = buf_put_str(out, "exec sh -c 'eval \"$(printf %b \"");
-
-	for (size_t i = 0; i < n && !rc; i++)
-		rc = script[i] && strchr(safe, script[i])
-			 ? buf_put_u8(out, (uint8_t)script[i])
-			 : buf_printf(out, "\\0%03o", (unsigned char)script[i]);
-	rc = rc ? rc : buf_put_str(out, "\")\"'");
-	return rc ? TL_E_LIMIT : 0;
+	return master_argv(ret, p->ssh, p->ctl, more, command);
 }
 
 int plain_ask(const struct plain *p, const char *const *more, const char *command, struct buf *out,
@@ -239,7 +190,7 @@ struct plain *plain_new(const char *host, const char *ssh, const char *dir, cons
 	p->stop = tl_cancel_new();
 	p->sftp_only = sftp_only;
 	if (p->host && p->ssh && p->why && p->stop && str_copy(p->dir, sizeof(p->dir), dir) &&
-	    plain_control_path(dir, p->ctl, sizeof(p->ctl)))
+	    master_control_path(dir, p->ctl, sizeof(p->ctl)))
 		return p;
 	plain_close(p);
 	return NULL;

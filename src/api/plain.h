@@ -12,6 +12,7 @@
 #include "api/session.h"
 #include "base/limits.h"
 #include "base/str.h"
+#include "dial/master.h"
 #include "wire/json.h"
 
 #define PLAIN_LIFELINES 256    /* streams that only live as long as the session */
@@ -35,8 +36,6 @@ struct plain {
 /* dir: a private folder with the control socket `ctl`. why: borrowed. NULL: out of memory. */
 struct plain *plain_new(const char *host, const char *ssh, const char *dir, const char *why,
 			bool sftp_only);
-/* The control socket's path in dir; false where it is too long for ssh. */
-bool plain_control_path(const char *dir, char *out, size_t n);
 /* As session_back.open. */
 int plain_open(struct plain *p, struct tl_session *s, const char *open_json,
 	       struct tl_cancel *cancel, uint64_t deadline_ms, int *ret_fd, char **ret_ok,
@@ -53,10 +52,6 @@ void plain_close(struct plain *p);
  * behind it, or NULL. Never makes a connection of its own. */
 int plain_argv(const struct plain *p, struct strv *ret, const char *const *more,
 	       const char *command);
-/* `sh` on the host with this script, in words that no login shell changes. TL_E_LIMIT: too long. */
-int plain_command(struct buf *out, const char *script, size_t n);
-/* Appends 'text' quoted for sh. */
-int plain_quote(struct buf *out, const char *text);
 /* Runs a command of ssh itself (-O …) or on the host to its end: what it printed, its status. */
 int plain_ask(const struct plain *p, const char *const *more, const char *command, struct buf *out,
 	      int timeout_ms, int *ret_status, struct tl_err *err);

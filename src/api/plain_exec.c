@@ -193,7 +193,7 @@ static int start(struct run *r, struct tl_err *err)
 		rc = rc ? rc : plain_text_shell(&r->text, buf_data(&script));
 	}
 	if (rc == 0 &&
-	    plain_command(&command, (const char *)buf_data(&r->text).p, r->text.len) != 0)
+	    master_command(&command, (const char *)buf_data(&r->text).p, r->text.len) != 0)
 		rc = err_set(
 		    err, TL_E_LIMIT,
 		    "cannot run a command of more than about %d bytes on %s: it is served by "
@@ -408,7 +408,7 @@ static void end_there(struct run *r)
 		   "k TERM;i=0;while [ $i -lt 20 ]&&k 0;do sleep 0.1 2>/dev/null||sleep 1;"
 		   "i=$((i+1));done;k KILL\n",
 		   r->far, r->far);
-	if (plain_command(&command, (const char *)buf_data(&script).p, script.len) == 0 &&
+	if (master_command(&command, (const char *)buf_data(&script).p, script.len) == 0 &&
 	    buf_cstr(&command))
 		plain_ask(r->p, NULL, buf_cstr(&command), &out, KILL_MS, &status, NULL);
 	buf_fini(&script);

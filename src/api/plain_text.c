@@ -25,7 +25,7 @@ static int put_env(struct buf *b, yyjson_val *env, struct tl_err *err)
 			    name);
 		rc = rc ? rc : buf_printf(b, yyjson_is_str(v) ? "export %s=" : "unset %s", name);
 		if (yyjson_is_str(v))
-			rc = rc ? rc : plain_quote(b, yyjson_get_str(v));
+			rc = rc ? rc : master_quote(b, yyjson_get_str(v));
 		rc = rc ? rc : buf_put_str(b, "\n");
 	}
 	return rc;
@@ -41,7 +41,7 @@ static int put_folder(struct buf *b, const char *cwd)
 	rc = buf_put_str(b, "d=");
 	if (home)
 		rc = rc ? rc : buf_put_str(b, "$HOME/");
-	rc = rc ? rc : plain_quote(b, home ? cwd + 1 + strspn(cwd + 1, "/") : cwd);
+	rc = rc ? rc : master_quote(b, home ? cwd + 1 + strspn(cwd + 1, "/") : cwd);
 	return rc ? rc
 		  : buf_put_str(b,
 				"\n[ -e \"$d\" ]||no not_found \"$d: no such folder\"\n"
@@ -64,14 +64,14 @@ static int put_argv(struct buf *b, yyjson_val *argv, struct tl_err *err)
 				       "cannot run a command: argument %zu is no text", i);
 		if (i == 0) {
 			rc = buf_put_str(b, "command -v ");
-			rc = rc ? rc : plain_quote(b, s);
+			rc = rc ? rc : master_quote(b, s);
 			rc = rc ? rc : buf_put_str(b, " >/dev/null 2>&1||no not_found ");
-			rc = rc ? rc : plain_quote(b, s);
+			rc = rc ? rc : master_quote(b, s);
 			rc = rc ? rc
 				: buf_put_str(b, "': no such program'\nup\n(exec 2>&3 3>&-;exec");
 		}
 		rc = rc ? rc : buf_put_u8(b, ' ');
-		rc = rc ? rc : plain_quote(b, s);
+		rc = rc ? rc : master_quote(b, s);
 	}
 	return rc ? rc : buf_put_str(b, ")\nexit $?\n");
 }
@@ -82,7 +82,7 @@ int plain_text_shell(struct buf *b, struct tl_bytes command)
 	int rc = text ? buf_put_str(b, "up\n(exec 2>&3 3>&-;exec \"${SHELL:-/bin/sh}\" -c ")
 		      : TL_E_NOMEM;
 
-	rc = rc ? rc : plain_quote(b, text);
+	rc = rc ? rc : master_quote(b, text);
 	free(text);
 	return rc ? rc : buf_put_str(b, ")\nexit $?\n");
 }

@@ -162,8 +162,34 @@ static void daemon_close(struct tl_session *s)
 	(void)s; /* the connection is the daemon's */
 }
 
+static const char *daemon_plain_why(struct tl_session *s)
+{
+	return s->daemon_plain_why;
+}
+
 static const struct session_back back = {
     .via = "daemon", .open = daemon_open, .lost = daemon_lost, .close = daemon_close};
+/* towlined serves the host without a server of ours */
+static const struct session_back plain = {.via = "daemon",
+					  .open = daemon_open,
+					  .lost = daemon_lost,
+					  .close = daemon_close,
+					  .plain_why = daemon_plain_why};
+
+static const char *why_of(struct api_client *c, const char *host, char *out, size_t n)
+{
+	struct jsonrpc_msg m = {0};
+	struct tl_err err = {0};
+	yyjson_val *state = NULL;
+
+	out[0] = 0;
+	if (phase_of(c, host, &m, &state, &err)) {
+		yyjson_val *info = json_get(json_get(state, "info"), "plain");
+		str_copy(out, n, json_str(info, "why", info ? "no server of ours" : ""));
+	}
+	jsonrpc_fini(&m);
+	return out;
+}
 
 int session_daemon_connect(struct tl_session *s, bool only_ready, struct tl_err *err)
 {
@@ -189,8 +215,11 @@ int session_daemon_connect(struct tl_session *s, bool only_ready, struct tl_err 
 		api_client_limit(c, s->opt.timeout_ms);
 	if (rc == 0)
 		rc = api_client_connect_host(c, s->host, &o, &s->daemon_host, err);
-	api_client_close(c);
 	if (rc == 0)
-		s->back = &back;
+		s->back = *why_of(c, s->daemon_host, s->daemon_plain_why,
+				  sizeof(s->daemon_plain_why))
+			      ? &plain
+			      : &back;
+	api_client_close(c);
 	return rc;
 }

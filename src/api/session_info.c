@@ -99,7 +99,7 @@ int tl_session_info(struct tl_session *s, struct tl_info *ret, struct tl_error *
 	if (!asked_config)
 		session_ask_config(s);
 	if (!asked_host && full.connected)
-		(s->back->plain_why ? ask_plain : ask_host)(s);
+		(strcmp(s->back->via, "plain") == 0 ? ask_plain : ask_host)(s);
 	pthread_mutex_lock(&s->lock);
 	full.host = f->host ? f->host : s->host;
 	full.user = text_of(f->user);

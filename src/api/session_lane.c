@@ -9,7 +9,9 @@
 void own_lane_target(struct session_own *o, struct dial_target *t, char *ctl, size_t n)
 {
 	if (!t->control_path && o->session->opt.via == TL_VIA_INSTALLED &&
-	    !own_user_has_master(&o->session->opt) && plain_control_path(o->run_dir, ctl, n))
+	    !master_is_users((const char *const *)o->session->opt.ssh_options.v,
+			      o->session->opt.config_file) &&
+	    master_control_path(o->run_dir, ctl, n))
 		t->control_path = ctl;
 	o->channels = t->control_path && !t->login_only;
 }

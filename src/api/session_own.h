@@ -12,6 +12,7 @@
 #include "base/list.h"
 #include "dial/conn_relay.h"
 #include "dial/dial.h"
+#include "dial/master.h"
 #include "dial/pump.h"
 #include "loop/io.h"
 #include "loop/wake.h"
@@ -55,7 +56,7 @@ struct session_own {
 	/* a host without our program: session_plain.c */
 	struct plain *plain;
 	struct loop_timer patience;
-	struct io sftp;  /* asks whether it is an SFTP server that says nothing */
+	struct master_silent silent;
 	bool given_only; /* this login is with the key given, and nothing else */
 	bool given_tried;
 	bool spoken; /* our line runs there */
@@ -145,7 +146,6 @@ void own_begin(struct session_own *o);
 
 /* session_plain.c; loop's thread but for the last */
 /* Masters of the user: of the configuration, or an option of the caller. */
-bool own_user_has_master(const struct session_options *opt);
 /* How this attempt may end without our program: members of t. ctl: room for the control path. */
 void own_plain_target(struct session_own *o, struct dial_target *t, char *ctl, size_t n);
 /* The login is there, the program is not. 0: o->plain serves the session. */

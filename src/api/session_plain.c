@@ -4,15 +4,10 @@
  * masters of its own, which we use and do not replace) there is a second one. */
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "api/plain.h"
 #include "api/session_own.h"
-#include "dial/config_scan.h"
-#include "loop/child.h"
-#include "loop/sock.h"
 
 #define PATIENCE_MS 1500 /* for the login shell to say something, before we ask what it is */
 
@@ -23,23 +18,14 @@ static bool is_wanted(const struct session_own *o)
 	return via == TL_VIA_AUTO || via == TL_VIA_DIRECT || via == TL_VIA_PLAIN;
 }
 
-/* Masters of the user: of the configuration, or an option of the caller. */
-bool own_user_has_master(const struct session_options *opt)
-{
-	for (size_t i = 0; i < opt->ssh_options.n; i++)
-		if (strncasecmp(opt->ssh_options.v[i], "Control", 7) == 0)
-			return true;
-	return config_has(opt->config_file, "ControlPath");
-}
-
 void own_plain_target(struct session_own *o, struct dial_target *t, char *ctl, size_t n)
 {
 	const struct session_options *opt = &o->session->opt;
 
-	if (!is_wanted(o) || !plain_control_path(o->run_dir, ctl, n))
+	if (!is_wanted(o) || !master_control_path(o->run_dir, ctl, n))
 		return;
 	t->login_only = opt->via == TL_VIA_PLAIN || o->plain_tried;
-	t->keep_login = !t->login_only && !own_user_has_master(opt);
+	t->keep_login = !t->login_only && !master_is_users((const char *const *)opt->ssh_options.v, opt->config_file);
 	if (t->login_only || t->keep_login)
 		t->control_path = ctl;
 	o->plain_tried = t->login_only;
@@ -50,7 +36,7 @@ bool own_plain_again(struct session_own *o, const struct tl_err *why)
 	char ctl[sizeof(((struct plain *)0)->ctl)];
 	bool yes = !o->plain_tried && !o->leaving && is_wanted(o) &&
 		   (why->code == TL_E_NOSHELL || dial_is_about_server(why->code)) &&
-		   plain_control_path(o->run_dir, ctl, sizeof(ctl));
+		   master_control_path(o->run_dir, ctl, sizeof(ctl));
 
 	if (yes) {
 		o->plain_tried = true;
@@ -61,18 +47,12 @@ bool own_plain_again(struct session_own *o, const struct tl_err *why)
 
 /* ---- a server that says nothing ---- */
 
-/* An SFTP server answers to its hello in its own way, a shell does not. */
-static void sftp_readable(void *ctx)
+static void files_only(void *ctx)
 {
 	struct session_own *o = ctx;
-	uint8_t b[512];
-	long n = io_read(&o->sftp, b, sizeof(b));
 	struct tl_err why;
 
-	if (n == TL_E_AGAIN)
-		return;
-	io_close(&o->sftp, NULL);
-	if (n < 9 || b[0] || b[1] || b[4] != 2 || o->spoken || !o->dial)
+	if (o->spoken || !o->dial)
 		return;
 	o->sftp_only = true;
 	err_set(&why, TL_E_NOSHELL, "%s runs no commands", o->session->host);
@@ -81,35 +61,18 @@ static void sftp_readable(void *ctx)
 
 static void ask_sftp(struct session_own *o)
 {
-	static const uint8_t hello[] = {0, 0, 0, 5, 1, 0, 0, 0, 3};
-	struct plain *p =
-	    plain_new(o->session->host, o->session->opt.ssh_program, o->run_dir, "", false);
-	struct child_spec spec = {.fd = {-1, -1, -1}, .ctty = -1};
-	struct strv argv = {0};
-	int sv[2];
+	const char *ssh = o->session->opt.ssh_program;
+	char ctl[sizeof(((struct plain *)0)->ctl)];
 
-	if (!p || socket_pair(sv) != 0) {
-		plain_close(p);
-		return;
-	}
-	spec.fd[0] = spec.fd[1] = sv[1];
-	if (plain_argv(p, &argv, NULL, "exec sh -c :") == 0) {
-		spec.argv = argv.v;
-		spawn_detached(&spec, -1, NULL);
-	}
-	strv_fini(&argv);
-	plain_close(p);
-	close(sv[1]);
-	if (send(sv[0], hello, sizeof(hello), MSG_NOSIGNAL) < 0 ||
-	    io_open(&o->loop, &o->sftp, sv[0], sv[0], sftp_readable, NULL, o) != 0)
-		close(sv[0]);
+	if (master_control_path(o->run_dir, ctl, sizeof(ctl)))
+		master_silent_ask(&o->silent, &o->loop, ssh ? ssh : "ssh", ctl, files_only, o);
 }
 
 void own_plain_patience(void *ctx)
 {
 	struct session_own *o = ctx;
 
-	if (!o->spoken && o->dial && !o->sftp.open && o->state == OWN_CONNECTING)
+	if (!o->spoken && o->dial && !o->silent.io.open && o->state == OWN_CONNECTING)
 		ask_sftp(o);
 }
 
@@ -118,7 +81,7 @@ void own_plain_logged_in(struct session_own *o)
 	char ctl[sizeof(((struct plain *)0)->ctl)];
 
 	if (!o->spoken && !o->plain_tried && is_wanted(o) &&
-	    plain_control_path(o->run_dir, ctl, sizeof(ctl)) && access(ctl, F_OK) == 0)
+	    master_control_path(o->run_dir, ctl, sizeof(ctl)) && access(ctl, F_OK) == 0)
 		timer_start(&o->patience, PATIENCE_MS);
 }
 
@@ -184,8 +147,7 @@ void own_plain_lost(struct session_own *o)
 void own_plain_stop(struct session_own *o)
 {
 	timer_stop(&o->patience);
-	if (o->sftp.open)
-		io_close(&o->sftp, NULL);
+	master_silent_close(&o->silent);
 }
 
 int own_plain_open(struct tl_session *s, const char *open_json, struct tl_cancel *cancel,

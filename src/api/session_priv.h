@@ -64,6 +64,7 @@ struct tl_session {
 	struct session_facts facts;
 	int slots;         /* eventfd: free places for commands */
 	char *daemon_host; /* the daemon's name for it */
+	char daemon_plain_why[TL_ERR_TEXT]; /* why it is served without a server of ours; "" */
 	struct session_own *own;
 };
 

@@ -30,7 +30,8 @@ struct sftp_client {
 	uint32_t next_id;
 	int broken;
 	bool greeted;
-	struct sftp_plain *plain; /* the server is not ours */
+	struct sftp_plain *plain; /* NULL: the server is ours */
+	bool wants_plain;         /* and if it were, it counts as any other */
 	uint64_t trip_us;         /* the least of a request that was waited for alone */
 };
 
@@ -214,13 +215,17 @@ static int take_version(struct sftp_client *c, struct sftp_reader *r)
 	while (r->n && !r->bad) {
 		struct tl_bytes name = sftp_get_string(r);
 		sftp_get_string(r);
-		if (c->plain)
-			sftp_plain_extension(c->plain, name);
-		if (name.n == strlen(SFTP_EXT_LIST) && !memcmp(name.p, SFTP_EXT_LIST, name.n))
+		sftp_plain_extension(c->plain, name);
+		/* the last of ours: a stand-in has only what windows need */
+		if (name.n == strlen(SFTP_EXT_TREE) && !memcmp(name.p, SFTP_EXT_TREE, name.n))
 			ours = true;
 	}
 	c->greeted = true;
-	return r->bad ? TL_E_PROTO : ours || c->plain ? 0 : TL_E_UNSUPPORTED;
+	if (ours && !c->wants_plain) {
+		sftp_plain_free(c->plain);
+		c->plain = NULL;
+	}
+	return r->bad ? TL_E_PROTO : 0;
 }
 
 /* The answer is the oldest request's; servers that are not ours may answer in any order. */
@@ -266,8 +271,6 @@ static int take_all(struct sftp_client *c, struct tl_err *err)
 
 	while ((rc = sftp_next(buf_data(&c->in), &packet, &used)) == 1) {
 		rc = take(c, packet);
-		if (rc == TL_E_UNSUPPORTED)
-			return break_off(c, rc, err, "the server there is not Towline's");
 		if (rc == TL_E_CANCELED)
 			return break_off(c, rc, err, "interrupted");
 		if (rc)
@@ -428,7 +431,8 @@ static int client_open(struct sftp_client **ret, int fd, int cancel_fd, bool pla
 	struct sftp_client *c = calloc(1, sizeof(*c));
 	int rc;
 
-	if (c && plain && !(c->plain = sftp_plain_new())) {
+	/* until the server has said what it is */
+	if (c && !(c->plain = sftp_plain_new())) {
 		free(c);
 		c = NULL;
 	}
@@ -436,6 +440,7 @@ static int client_open(struct sftp_client **ret, int fd, int cancel_fd, bool pla
 		close(fd);
 		return err_set(err, TL_E_NOMEM, "cannot open the host's files: out of memory");
 	}
+	c->wants_plain = plain;
 	c->fd = fd;
 	c->cancel_fd = cancel_fd;
 	c->last = &c->first;

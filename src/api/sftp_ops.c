@@ -81,7 +81,7 @@ int sftp_client_begin_read(struct sftp_client *c, const char *path, uint64_t off
 			   void *ctx, struct tl_err *err)
 {
 	if (sftp_client_plain(c))
-		return sftp_plain_begin_read(c, path, off, length, data, done, ctx, err);
+		return sftp_plain_begin_read(c, path, off, length, head, data, done, ctx, err);
 	return ours_begin_read(c, path, off, length, head, data, done, ctx, err);
 }
 

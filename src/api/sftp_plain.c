@@ -478,12 +478,19 @@ int sftp_plain_read(struct sftp_client *c, const char *path, uint64_t off, uint6
 }
 
 int sftp_plain_begin_read(struct sftp_client *c, const char *path, uint64_t off, uint64_t length,
-			  sftp_client_data *data, sftp_client_done *done, void *ctx,
-			  struct tl_err *err)
+			  sftp_client_head *head, sftp_client_data *data, sftp_client_done *done,
+			  void *ctx, struct tl_err *err)
 {
 	struct tl_err why = {0};
-	int rc = sftp_plain_read(c, path, off, length, data, ctx, &why);
+	struct sftp_attrs a;
+	uint8_t etag[SFTP_ETAG];
+	int rc = head ? plain_attrs(c, path, true, &a, &why) : 0;
 
+	if (head && rc == 0) {
+		sftp_etag(etag, (uint64_t)a.mtime * 1000000000, a.size, 0);
+		rc = head(ctx, etag, a.size, &why);
+	}
+	rc = rc ? rc : sftp_plain_read(c, path, off, length, data, ctx, &why);
 	done(ctx, rc, &why);
 	if (!sftp_client_is_broken(c))
 		return 0;

@@ -17,6 +17,27 @@ const char *const cmd_connect_usage =
     "exit status: 0; 40 to 50 the host was not reached, 60 to 70 the server there did not start;\n"
     "all in towline(1).\n";
 
+/* Where no server of ours runs, less is known, and less is there. */
+static void print_connected(const char *host, yyjson_val *info)
+{
+	const char *user = json_str(info, "user", ""), *os = json_str(info, "os", "");
+	yyjson_val *plain = json_get(info, "plain"), *limit;
+	size_t i, n;
+
+	if (*user && *os)
+		printf("connected: %s (%s on %s, %s %s)\n", host, user,
+		       json_str(info, "hostname", "?"), os, json_str(info, "arch", "?"));
+	else
+		printf("connected: %s\n", host);
+	if (!plain)
+		return;
+	printf("without a server of ours: %s\n", json_str(plain, "why", "?"));
+	yyjson_arr_foreach(json_get(plain, "limits"), i, n, limit)
+	{
+		printf("  %s\n", yyjson_get_str(limit) ? yyjson_get_str(limit) : "?");
+	}
+}
+
 int cmd_connect(int argc, char **argv, const struct cmd_globals *g)
 {
 	struct cmd_target t = {0};
@@ -43,9 +64,7 @@ int cmd_connect(int argc, char **argv, const struct cmd_globals *g)
 	if (rc == 0 && g->json)
 		cmd_print_json(m.result);
 	else if (rc == 0)
-		printf("connected: %s (%s on %s, %s %s)\n", host, json_str(m.result, "user", "?"),
-		       json_str(m.result, "hostname", "?"), json_str(m.result, "os", "?"),
-		       json_str(m.result, "arch", "?"));
+		print_connected(host, m.result);
 	rc = rc ? cmd_fail(g, &err) : cmd_done(g);
 	jsonrpc_fini(&m);
 	api_client_close(c);

@@ -84,9 +84,14 @@ static void print_host(yyjson_val *h, yyjson_val *terminals)
 		printf(", %.1f ms away", yyjson_get_num(rtt));
 	if (retry >= 0)
 		printf(", next attempt in %lld s", (long long)((retry + 999) / 1000));
-	if (info && strcmp(phase, "connected") == 0)
+	if (info && strcmp(phase, "connected") == 0 && *json_str(info, "user", ""))
 		printf(", %s on %s", json_str(info, "user", "?"), json_str(info, "hostname", "?"));
 	putchar('\n');
+	if (json_get(info, "plain") && strcmp(phase, "connected") == 0) {
+		fputs("  without a server of ours: ", stdout);
+		put_text(json_str(json_get(info, "plain"), "why", "?"));
+		putchar('\n');
+	}
 	if (json_get(h, "error")) {
 		fputs("  ", stdout);
 		put_text(json_str(json_get(h, "error"), "message", ""));

@@ -16,12 +16,14 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "base/version.h"
+#include "host/hold.h"
 #include "host/svc_fs.h"
 #include "hub/hub.h"
 #include "loop/child.h"
 #include "loop/fsx.h"
 #include "loop/io.h"
 #include "loop/sock.h"
+#include "standin/standin.h"
 
 #define LOG_MAX_BYTES (8 * 1024 * 1024)
 
@@ -257,6 +259,15 @@ static int parse_port(const char *text, const char *what)
 	exit(2);
 }
 
+/* What the daemon starts as a process of its own, through /proc/self/exe: for hosts without our
+ * program. */
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+} faces[] = {{"stand-in", standin_main},
+	     {"stand-in-files", standin_files_main},
+	     {"stand-in-watch", standin_watch_main}};
+
 int main(int argc, char **argv)
 {
 	enum {
@@ -284,6 +295,12 @@ int main(int argc, char **argv)
 	long long n;
 	int c;
 
+	for (size_t i = 0; argc > 0 && i < sizeof(faces) / sizeof(faces[0]); i++)
+		if (strcmp(argv[0], faces[i].name) == 0)
+			return faces[i].run(argc, argv);
+	/* terminals of such hosts: as the agent starts them on a host */
+	if (argc > 1 && strcmp(argv[0], "towline-host") == 0 && strcmp(argv[1], "hold") == 0)
+		return hold_main(argc - 1, argv + 1);
 	signal(SIGPIPE, SIG_IGN);
 	if (env && env[0])
 		d.cfg.port = parse_port(env, "TOWLINE_PORT");

@@ -136,6 +136,8 @@ static int argv_ssh(struct strv *ret, const struct dial_target *t, const char *s
 	/* behind the user's options, before the configuration: without its words no failure of ssh
 	 * can be explained */
 	static const char *const words[] = {"LogLevel=INFO", NULL};
+	/* only there ssh says that it is in */
+	static const char *const steps[] = {"LogLevel=DEBUG1", NULL};
 	const char *const config[] = {t->config_file, NULL};
 	int rc = strv_add(ret, ssh_path);
 
@@ -151,7 +153,7 @@ static int argv_ssh(struct strv *ret, const struct dial_target *t, const char *s
 	rc = rc ? rc : argv_pairs(ret, "-F", config);
 	rc = rc ? rc : argv_pairs(ret, "-i", t->identities);
 	rc = rc ? rc : argv_pairs(ret, "-o", t->options);
-	rc = rc ? rc : argv_pairs(ret, "-o", words);
+	rc = rc ? rc : argv_pairs(ret, "-o", t->login_only ? steps : words);
 	rc = rc ? rc : argv_whom(ret, t);
 	return rc || t->login_only ? rc : strv_add(ret, command);
 }

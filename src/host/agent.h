@@ -40,6 +40,20 @@ struct agent_urls {
 	uint64_t counted_ms;
 };
 
+struct agent_stream;
+struct rpc_call;
+
+/* An agent that stands in, on another machine, for one on a host that cannot run it
+ * (src/standin/): what it does in its own way. */
+struct agent_stand_in {
+	/* As service.open; AGENT_USUAL: in the usual way. */
+	int (*open)(struct agent_stream *s, const char *name, yyjson_val *request,
+		    struct tl_err *err);
+	/* Takes the call; false: in the usual way. */
+	bool (*method)(struct rpc_call *c);
+};
+#define AGENT_USUAL 2
+
 struct agent {
 	struct loop loop;
 	struct listener listener;
@@ -55,6 +69,9 @@ struct agent {
 	/* Set in `serve`: one client on our own standard streams. Called once, when it has left;
 	 * the loop then ends by itself with the last child. */
 	void (*on_single_over)(struct agent *a);
+	const struct agent_stand_in *stand_in; /* NULL: this is the host */
+	void *stand_in_ctx;
+	bool bye; /* a client took leave */
 	struct agent_urls urls;
 	uint8_t *chunk; /* AGENT_CHUNK bytes */
 };
@@ -97,8 +114,6 @@ struct agent_link {
 	char name[9]; /* first digits of id, for the log */
 	bool pumping, again, over;
 };
-
-struct agent_stream;
 
 /* What can be opened: a row of the services table (agent_stream.c). */
 struct service {
@@ -165,11 +180,19 @@ void stream_closed(struct agent_stream *s);
 /* For a service that answers later: the ok line, after which it is told what came meanwhile (false:
  * it could not be written), or the error line. */
 bool stream_accept(struct agent_stream *s);
+/* The same with an answer, as JSON text. */
+bool stream_accept_with(struct agent_stream *s, const char *ok);
 void stream_refuse(struct agent_stream *s, const struct tl_err *err);
 
 /* agent_relay.c: services that are a descriptor */
 int relay_open_child(struct agent_stream *s, const struct service *svc, yyjson_val *request,
 		     struct tl_err *err);
+/* A program whose standard input and output are the stream (spec's descriptors 0 and 1 are set
+ * here); what: for sentences. */
+int relay_open_program(struct agent_stream *s, struct child_spec *spec, const char *what,
+		       struct tl_err *err);
+/* A connected socket, taken, that is no connection of somebody's: its end is an end. */
+int relay_open_fd(struct agent_stream *s, int fd, struct tl_err *err);
 /* Process of a stream that relay_open_child has opened. */
 pid_t relay_child_pid(const struct agent_stream *s);
 /* The same for a face that reads the opening line and answers it: 1 or TL_E_*. */
@@ -186,8 +209,13 @@ int relay_open_socket(struct agent_stream *s, int fd, struct tl_err *err);
 int connect_open(struct agent_stream *s, const struct service *svc, yyjson_val *request,
 		 struct tl_err *err);
 
+/* serve.c: a server for one client, on our own standard input and output. */
+int serve_begin(struct agent *a, void (*on_over)(struct agent *a), struct tl_err *err);
+/* Its end: no signal keeps the loop alive. */
+void serve_over(struct agent *a);
+
 /* agent_rpc.c */
-int rpc_open(struct agent_stream *s, const struct service *svc, yyjson_val *request,
+int agent_rpc_open(struct agent_stream *s, const struct service *svc, yyjson_val *request,
 	     struct tl_err *err);
 
 #endif

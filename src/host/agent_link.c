@@ -106,6 +106,7 @@ static void on_event(struct agent_link *lk, const struct session_event *ev)
 		break;
 	case SESSION_EV_BYE:
 		log_line(LOG_INFO, lk->name, "the link is over: %s", ev->text);
+		lk->agent->bye = true;
 		agent_link_end(lk, 0, NULL);
 		break;
 	case SESSION_EV_OPENED:

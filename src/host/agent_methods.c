@@ -410,9 +410,13 @@ static bool for_single(const char *method)
 
 void method_call(struct rpc_call *c)
 {
+	const struct agent_stand_in *other = c->agent->stand_in;
+
+	if (other && other->method(c))
+		return;
 	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
 		if (strcmp(methods[i].name, c->msg.method) == 0) {
-			if (c->agent->on_single_over && !for_single(c->msg.method))
+			if (c->agent->on_single_over && !other && !for_single(c->msg.method))
 				rpc_failf(c, TL_E_UNSUPPORTED,
 					  "cannot do %s: this server runs for one session only and "
 					  "keeps no terminals",

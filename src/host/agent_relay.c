@@ -246,6 +246,33 @@ static void relay_undo(struct agent_stream *s)
 	s->ops = NULL;
 }
 
+int relay_open_program(struct agent_stream *s, struct child_spec *spec, const char *what,
+		       struct tl_err *err)
+{
+	int fds[2], rc = socket_pair(fds);
+	struct tl_err why = {0};
+	struct relay *r;
+
+	if (rc)
+		return err_set(err, rc, "cannot start %s: no socket pair: %s", what,
+			       err_row(rc)->what);
+	r = relay_new(s, fds[0], err);
+	if (!r) {
+		close(fds[1]);
+		return TL_E_NOMEM;
+	}
+	spec->fd[0] = spec->fd[1] = fds[1];
+	spec->fd[2] = 2;
+	rc = child_spawn(&s->link->agent->loop, &r->child, spec, relay_child_exit, r, &why);
+	close(fds[1]);
+	if (rc) {
+		relay_undo(s);
+		return err_set(err, rc, "cannot start %s on the host: %.400s", what, why.text);
+	}
+	r->has_child = true;
+	return 0;
+}
+
 int relay_open_child(struct agent_stream *s, const struct service *svc, yyjson_val *request,
 		     struct tl_err *err)
 {
@@ -258,29 +285,9 @@ int relay_open_child(struct agent_stream *s, const struct service *svc, yyjson_v
 			NULL};
 	struct child_spec spec = {
 	    .file = "/proc/self/exe", .argv = argv, .new_group = true, .ctty = -1};
-	int fds[2], rc = socket_pair(fds);
-	struct tl_err why = {0};
-	struct relay *r;
 
 	(void)request;
-	if (rc)
-		return err_set(err, rc, "cannot start %s: no socket pair: %s", face,
-			       err_row(rc)->what);
-	r = relay_new(s, fds[0], err);
-	if (!r) {
-		close(fds[1]);
-		return TL_E_NOMEM;
-	}
-	spec.fd[0] = spec.fd[1] = fds[1];
-	spec.fd[2] = 2;
-	rc = child_spawn(&s->link->agent->loop, &r->child, &spec, relay_child_exit, r, &why);
-	close(fds[1]);
-	if (rc) {
-		relay_undo(s);
-		return err_set(err, rc, "cannot start %s on the host: %.400s", face, why.text);
-	}
-	r->has_child = true;
-	return 0;
+	return relay_open_program(s, &spec, face, err);
 }
 
 pid_t relay_child_pid(const struct agent_stream *s)
@@ -337,7 +344,7 @@ int relay_open_term(struct agent_stream *s, const struct service *svc, yyjson_va
 	int fd;
 
 	(void)svc;
-	if (s->link->agent->on_single_over)
+	if (s->link->agent->on_single_over && !s->link->agent->stand_in)
 		return err_set(
 		    err, TL_E_UNSUPPORTED,
 		    "cannot attach to a terminal: this server runs for one session only");
@@ -350,6 +357,11 @@ int relay_open_term(struct agent_stream *s, const struct service *svc, yyjson_va
 		return TL_E_NOMEM;
 	agent_url_attached(s->link, id);
 	return 0;
+}
+
+int relay_open_fd(struct agent_stream *s, int fd, struct tl_err *err)
+{
+	return relay_new(s, fd, err) ? 0 : TL_E_NOMEM;
 }
 
 int relay_open_socket(struct agent_stream *s, int fd, struct tl_err *err)

@@ -13,7 +13,7 @@
 static int open_RPC(struct agent_stream *s, const struct service *svc, yyjson_val *r,
 		    struct tl_err *err)
 {
-	return rpc_open(s, svc, r, err);
+	return agent_rpc_open(s, svc, r, err);
 }
 
 /* The answer names the child: lanes find the program, and what it has open, by it. */
@@ -178,6 +178,20 @@ bool stream_accept(struct agent_stream *s)
 	return true;
 }
 
+bool stream_accept_with(struct agent_stream *s, const char *ok)
+{
+	struct buf b;
+	bool done;
+
+	buf_init(&b, TL_LIMIT_OPEN_LINE);
+	done = buf_printf(&b, "{\"ok\":%s}\n", ok) == 0 &&
+	       session_write(s->st, buf_data(&b)) == (long)b.len;
+	buf_fini(&b);
+	if (done)
+		s->ops->readable(s);
+	return done;
+}
+
 /* ---- the opening line ---- */
 
 static int serve(struct agent_stream *s, struct tl_bytes line, struct tl_err *err)
@@ -196,8 +210,11 @@ static int serve(struct agent_stream *s, struct tl_bytes line, struct tl_err *er
 		rc = err_set(err, TL_E_UNSUPPORTED,
 			     "cannot open a stream: this server has no service \"%.40s\"", name);
 	else {
+		const struct agent_stand_in *other = s->link->agent->stand_in;
 		session_stream_set_class(s->st, class_of(json_str(root, "class", NULL), svc->cls));
-		rc = svc->open(s, svc, root, err);
+		rc = other ? other->open(s, name, root, err) : AGENT_USUAL;
+		if (rc == AGENT_USUAL)
+			rc = svc->open(s, svc, root, err);
 	}
 	yyjson_doc_free(doc);
 	return rc;

@@ -24,7 +24,7 @@ yyjson_doc *forward_request(struct tl_err *err)
 	return NULL;
 }
 
-int forward_answer(int port, const struct tl_err *err)
+int forward_answer_put(int port, const struct tl_err *err)
 {
 	struct buf b;
 	yyjson_mut_doc *doc = NULL;
@@ -48,7 +48,7 @@ void forward_hand_over(int fd, const struct tl_err *err)
 {
 	/* the agent that has gone wants neither */
 	if (fd < 0)
-		(void)forward_answer(0, err);
+		(void)forward_answer_put(0, err);
 	else
 		(void)send_fds(1, &fd, 1);
 }

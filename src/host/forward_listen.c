@@ -337,7 +337,7 @@ int listen_main(int argc, char **argv)
 	if (rc == 0)
 		rc = open_listener(&f, root, &port, &err);
 	yyjson_doc_free(doc);
-	if (forward_answer(port, rc ? &err : NULL) == 0 && rc == 0)
+	if (forward_answer_put(port, rc ? &err : NULL) == 0 && rc == 0)
 		serve(&f);
 	if (*f.path)
 		unlink(f.path);

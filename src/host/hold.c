@@ -357,6 +357,8 @@ static int hold_start_program(struct hold *h, struct tl_err *err)
 				  .new_session = true};
 	h->size = (struct hold_size){(uint16_t)h->plan.cols, (uint16_t)h->plan.rows};
 	int rc = pty_open(&master, &slave, h->plan.cols, h->plan.rows, err);
+	if (!rc && h->plan.raw)
+		(void)pty_raw(slave);
 	if (rc)
 		return rc;
 	spec.ctty = slave;

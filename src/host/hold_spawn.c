@@ -146,6 +146,8 @@ static int spawn_text(struct buf *out, const struct hold_spawn_spec *spec)
 		  yyjson_mut_obj_add_str(d, o, "version", TL_VERSION);
 	if (ok && spec->browser)
 		ok = yyjson_mut_obj_add_str(d, o, "browser", spec->browser);
+	if (ok && spec->raw)
+		ok = yyjson_mut_obj_add_bool(d, o, "raw", true);
 	if (ok && spec->params)
 		ok = yyjson_mut_obj_add_val(d, o, "params", yyjson_val_mut_copy(d, spec->params));
 	int rc = ok ? json_write(out, d) : TL_E_NOMEM;

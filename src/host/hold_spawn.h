@@ -15,6 +15,7 @@ struct hold_spawn_spec {
 	const char *run_dir; /* absolute, 0700; the socket is <run_dir>/hold-<id>.sock */
 	const char *id;      /* lower-case letters and digits (random_id) */
 	const char *browser; /* what $BROWSER shall be, or NULL: as the login has it */
+	bool raw;            /* the program makes a terminal of its own somewhere else (ssh -tt) */
 	yyjson_val *params;  /* of its create method, or NULL; checked by the hold */
 };
 

@@ -132,6 +132,7 @@ static int plan_fill(struct hold_plan *plan, yyjson_val *root, struct tl_err *er
 	if (!id || !run || !hold_socket_path(path, sizeof(path), run, id))
 		return err_set(err, TL_E_INVAL,
 			       "create a terminal: id and runDir do not make a socket path");
+	plan->raw = json_bool(root, "raw", false);
 	plan->id = str_dup(id);
 	plan->run_dir = str_dup(run);
 	plan->version = str_dup(version ? version : TL_VERSION);

@@ -17,6 +17,7 @@ struct hold_plan {
 	char *notice; /* first line for the log, or NULL */
 	struct strv argv, env;
 	unsigned cols, rows;
+	bool raw; /* see hold_spawn_spec */
 };
 
 /* Fills plan from the text of a specification. 0, or TL_E_INVAL, TL_E_PROTO, TL_E_NOMEM with a

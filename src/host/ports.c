@@ -187,7 +187,7 @@ int ports_main(int argc, char **argv)
 		wake_open(o);
 		fd_set_nonblock(1, true);
 		ports_run(o);
-		wake_close(o);
+		ports_wake_close(o);
 	}
 	kernel_close(o);
 	buf_fini(&o->in);

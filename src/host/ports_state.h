@@ -150,7 +150,7 @@ void wake_open(struct ports *o);
 void wake_read(struct ports *o);
 /* Watches the terminals of the tree's processes until they move next. */
 void wake_arm(struct ports *o);
-void wake_close(struct ports *o);
+void ports_wake_close(struct ports *o);
 
 /* ---- ports_rpc.c ---- */
 /* Messages in o->in: requests get an error, there are none yet. */

@@ -34,7 +34,7 @@ void wake_open(struct ports *o)
 	o->moved = o->holds_moved = true;
 }
 
-void wake_close(struct ports *o)
+void ports_wake_close(struct ports *o)
 {
 	if (o->inotify >= 0)
 		close(o->inotify);

@@ -102,7 +102,7 @@ static int take_stdio(int ret[2], struct tl_err *err)
 }
 
 /* The last word was said. The loop goes on for children that end their commands, and no longer. */
-static void serve_over(struct agent *a)
+void serve_over(struct agent *a)
 {
 	signal_close(&a->on_term);
 	signal_close(&a->on_int);
@@ -115,13 +115,13 @@ static void on_signal(void *ctx, int signo)
 	agent_stop(ctx, TL_E_CLOSED, "the server on the host was stopped");
 }
 
-static int serve_init(struct agent *a, struct tl_err *err)
+int serve_begin(struct agent *a, void (*on_over)(struct agent *a), struct tl_err *err)
 {
 	int fds[2], rc;
 
 	list_init(&a->conns);
 	list_init(&a->links);
-	a->on_single_over = serve_over;
+	a->on_single_over = on_over;
 	a->started_ms = clock_wall_ms();
 	a->chunk = malloc(AGENT_CHUNK);
 	if (!a->chunk)
@@ -166,7 +166,7 @@ int serve_main(int argc, char **argv)
 		err_set(&err, rc, "cannot make an event loop");
 	} else {
 		rc = mark(&o, &err);
-		rc = rc ? rc : serve_init(&a, &err);
+		rc = rc ? rc : serve_begin(&a, serve_over, &err);
 		if (rc == 0)
 			loop_run(&a.loop);
 		loop_fini(&a.loop);

@@ -85,7 +85,15 @@ void watch_check(struct watcher *o, struct watch *w, bool found)
 	struct stat st;
 	enum watch_mode was = w->mode;
 	int rc = TL_E_NOENT;
-	if (w->polling || watch_stands(w))
+	if (w->polling)
+		return;
+	if (w->files) {
+		str_copy(w->reason, sizeof(w->reason), w->files->reason);
+		watch_poll_instead(o, w);
+		w->state_wanted = false;
+		return;
+	}
+	if (watch_stands(w))
 		return;
 	if (found && w->root && stat(w->path, &st) != 0)
 		changes_add(&w->changes, CHANGE_DELETED, w->path);
@@ -196,8 +204,14 @@ static void watcher_run(struct watcher *o)
 
 int watch_main(void)
 {
-	struct watcher o = {.inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC)};
-	if (o.inotify < 0)
+	return watch_main_of(NULL);
+}
+
+int watch_main_of(const struct watch_files *files)
+{
+	struct watcher o = {.files = files,
+			    .inotify = files ? -1 : inotify_init1(IN_NONBLOCK | IN_CLOEXEC)};
+	if (o.inotify < 0 && !files)
 		snprintf(o.inotify_reason, sizeof(o.inotify_reason),
 			 "inotify is not available: %s%s", strerror(errno),
 			 errno == EMFILE ? " (fs.inotify.max_user_instances)" : "");

@@ -179,6 +179,39 @@ static bool entry_path(const struct watch *w, const struct snapshot *s, uint32_t
 
 /* ---- looking ---- */
 
+/* ---- files of somewhere else ---- */
+
+struct through {
+	const struct watch *w;
+	struct snapshot *s;
+	uint32_t folder;
+	char *path; /* of the folder; room for WATCH_PATH_MAX */
+	size_t len;
+};
+
+static void found_there(void *arg, const char *name, const struct stat *st)
+{
+	struct through *t = arg;
+	int n = snprintf(t->path + t->len, WATCH_PATH_MAX - t->len, "%s%s", t->len > 1 ? "/" : "",
+			 name);
+	if (n > 0 && (size_t)n < WATCH_PATH_MAX - t->len && !watch_excludes(t->w, t->path) &&
+	    !t->s->full)
+		snapshot_add(t->s, t->folder, name, st);
+	t->path[t->len] = 0;
+	t->s->full |= t->s->n >= t->w->files->max;
+}
+
+static void look_through(const struct watch *w, struct snapshot *s, uint32_t folder, char *path)
+{
+	struct through t = {w, s, folder, path, strlen(path)};
+	s->v[folder].entered = w->files->list(w->files->ctx, path, found_there, &t) == 0;
+}
+
+static int stat_of(const struct watch *w, struct stat *st)
+{
+	return w->files ? w->files->stat(w->files->ctx, w->path, st) : stat(w->path, st);
+}
+
 /* Adds what one folder has. */
 static void look_into(const struct watch *w, struct snapshot *s, uint32_t folder)
 {
@@ -188,6 +221,10 @@ static void look_into(const struct watch *w, struct snapshot *s, uint32_t folder
 	if (!entry_path(w, s, folder, path, sizeof(path)))
 		return;
 	size_t len = strlen(path);
+	if (w->files) {
+		look_through(w, s, folder, path);
+		return;
+	}
 	DIR *d = opendir(path);
 	s->v[folder].entered = d != NULL;
 	while (d && (e = readdir(d)) != NULL) {
@@ -273,7 +310,7 @@ static size_t folders_of(const struct snapshot *s)
 void poll_look(struct watch *w)
 {
 	struct stat st;
-	bool there = stat(w->path, &st) == 0;
+	bool there = stat_of(w, &st) == 0;
 	struct snapshot *now = there ? look(w, &st) : NULL, *old = w->snapshot;
 	if (there && !now)
 		return; /* no memory this time */

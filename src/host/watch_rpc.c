@@ -197,6 +197,7 @@ static int watch_new(struct watcher *o, yyjson_val *params, struct watch **ret, 
 	}
 	list_init(&w->node);
 	w->id = id;
+	w->files = o->files;
 	w->recursive = json_bool(params, "recursive", false);
 	w->mode = WATCH_GONE;
 	rc = add_excludes(w, json_get(params, "excludes"), err);

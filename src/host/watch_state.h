@@ -12,6 +12,7 @@
 
 #include "base/limits.h"
 #include "base/list.h"
+#include "host/watch.h"
 #include "host/watch_changes.h"
 #include "host/watch_glob.h"
 #include "wire/jsonrpc.h"
@@ -39,6 +40,7 @@ struct node {
 struct watch {
 	struct list node;
 	int64_t id;
+	const struct watch_files *files; /* NULL: of this machine */
 	char *path;       /* absolute, as the client wrote it, without trailing slash */
 	char *folder;     /* what the root node stands for: path, or the folder of a file */
 	const char *only; /* file name inside folder, or NULL: points into path */
@@ -71,6 +73,7 @@ struct watcher {
 	struct list watches;
 	size_t watch_count;
 	struct buf in, out;
+	const struct watch_files *files;
 	bool ended; /* nothing more to read, or nobody who reads */
 };
 

@@ -229,6 +229,7 @@ int hub_new(struct loop *l, const struct hub_config *cfg, void (*stop)(void *ctx
 		goto fail;
 	if (!fixed)
 		store_save_ports(h);
+	host_plain_sweep(h);
 	forwards_restore(h);
 	gateways_restore(h);
 	*ret = h;

@@ -169,6 +169,7 @@ static void stop_attempt(struct hub_host *hh)
 	if (hh->dial)
 		dial_close(hh->dial);
 	hh->dial = NULL;
+	host_plain_stop(hh);
 	timer_stop(&hh->retry);
 	hh->retry_at_ms = 0;
 }
@@ -181,6 +182,7 @@ void host_disconnect(struct hub_host *hh, const struct tl_err *why)
 	}
 	session_drop(hh, TL_E_CLOSED);
 	stop_attempt(hh);
+	host_plain_forget(hh);
 	hh->was_connected = false;
 	if (why)
 		host_answer_waiters(hh, why);
@@ -233,9 +235,19 @@ static void attempt_failed(struct hub_host *hh, const struct tl_err *e)
 		return;
 	}
 	session_drop(hh, TL_E_CLOSED);
+	host_plain_forget(hh);
 	hh->was_connected = false;
 	host_answer_waiters(hh, &why);
 	host_set_phase(hh, HOST_FAILED, &why);
+}
+
+/* The stand-in lives no longer than its connection: nothing of its session can be resumed. */
+static void drop_plain(struct hub_host *hh)
+{
+	if (!hh->plain.serving)
+		return;
+	host_plain_stop(hh);
+	session_drop(hh, TL_E_CLOSED);
 }
 
 static void on_dial_failed(void *ctx, const struct tl_err *err)
@@ -243,7 +255,12 @@ static void on_dial_failed(void *ctx, const struct tl_err *err)
 	struct hub_host *hh = ctx;
 	struct tl_err e = *err;
 
-	attempt_failed(hh, &e);
+	if (host_plain_again(hh, &e)) {
+		stop_attempt(hh);
+		host_start(hh);
+	} else {
+		attempt_failed(hh, &e);
+	}
 }
 
 static void on_dial_down(void *ctx, const struct tl_err *err)
@@ -257,6 +274,7 @@ static void on_dial_down(void *ctx, const struct tl_err *err)
 	hh->dial = NULL;
 	if (!hh->session || hh->closing)
 		return;
+	drop_plain(hh);
 	if (hh->was_connected)
 		begin_reconnect(hh, &e);
 	else
@@ -268,6 +286,14 @@ static void on_pump_lost(void *ctx)
 {
 	struct hub_host *hh = ctx;
 
+	if (hh->plain.serving && !hh->was_connected) {
+		struct tl_err e;
+		err_set(&e, TL_E_AGENT, "cannot serve %s: the stand-in for its server ended",
+			hh->name);
+		attempt_failed(hh, &e);
+		return;
+	}
+	drop_plain(hh);
 	if (hh->dial) {
 		hh->retry_at_ms = clock_mono_ms() + 300;
 		timer_start(&hh->retry, 300);
@@ -400,6 +426,19 @@ static void on_dial_up(void *ctx, int rfd, int wfd, struct tl_bytes early)
 		attempt_failed(hh, &e);
 }
 
+/* There is a login, but no server of ours. */
+static void on_dial_login(void *ctx, const struct tl_err *why)
+{
+	struct hub_host *hh = ctx;
+	struct tl_err e = {0};
+	int fd = -1;
+
+	if (host_plain_serve(hh, why, &fd, &e) == 0)
+		on_dial_up(hh, fd, fd, bytes_of("", 0));
+	else
+		attempt_failed(hh, &e);
+}
+
 static void on_dial_progress(void *ctx, const char *step, const char *text, int64_t done,
 			     int64_t total)
 {
@@ -407,6 +446,8 @@ static void on_dial_progress(void *ctx, const char *step, const char *text, int6
 	yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *o = yyjson_mut_obj(doc);
 
+	if (strcmp(step, "probe") == 0)
+		host_plain_spoke(hh);
 	if (total <= 0 || done == total)
 		log_line(LOG_DEBUG, hh->name, "%s: %s", step, text);
 	yyjson_mut_doc_set_root(doc, o);
@@ -424,7 +465,9 @@ static void on_dial_log(void *ctx, const char *line)
 {
 	struct hub_host *hh = ctx;
 
-	log_line(LOG_INFO, hh->name, "ssh: %s", line);
+	/* what ssh says when only a login is wanted */
+	if (!str_starts(line, "debug1: "))
+		log_line(LOG_INFO, hh->name, "ssh: %s", line);
 }
 
 static void on_dial_notice(void *ctx, const char *text)
@@ -475,6 +518,7 @@ void host_start(struct hub_host *hh)
 				    .on_prompt = prompt_ask,
 				    .on_prompt_gone = prompt_gone,
 				    .on_up = on_dial_up,
+				    .on_login = on_dial_login,
 				    .on_failed = on_dial_failed,
 				    .on_down = on_dial_down,
 				    .on_log = on_dial_log,
@@ -493,6 +537,7 @@ void host_start(struct hub_host *hh)
 	host_set_phase(hh, hh->was_connected ? HOST_RECONNECTING : HOST_CONNECTING, NULL);
 	if (choose_place(hh, &e) == 0) {
 		t = host_target(hh);
+		host_plain_target(hh, &t);
 		hh->dial = dial_start(hh->hub->loop, &t, &env, &cb, &e);
 	}
 	if (!hh->dial)
@@ -535,6 +580,7 @@ static struct hub_host *host_new(struct hub *h, const char *name)
 	pump_init(&hh->pump, h->loop, on_session_event, on_pump_lost, hh);
 	conn_relays_init(&hh->conns, &hh->pump);
 	timer_init(h->loop, &hh->retry, retry_fired, hh);
+	host_plain_init(hh);
 	list_add_tail(&h->hosts, &hh->node);
 	return hh;
 }
@@ -597,7 +643,7 @@ out:
 	return rc;
 }
 
-static void host_gone(struct hub_host *hh)
+static void plain_closed(struct hub_host *hh)
 {
 	options_fini(&hh->opts);
 	free(hh->install_path);
@@ -609,7 +655,7 @@ static void host_gone(struct hub_host *hh)
 
 static void retry_closed(void *ctx)
 {
-	host_gone(ctx);
+	host_plain_close(ctx, plain_closed);
 }
 
 static void pump_is_closed(void *ctx)

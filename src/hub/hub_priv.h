@@ -7,9 +7,11 @@
 #include "base/str.h"
 #include "dial/conn_relay.h"
 #include "dial/dial.h"
+#include "dial/master.h"
 #include "edge/edge.h"
 #include "hub/hub.h"
 #include "dial/pump.h"
+#include "loop/child.h"
 #include "wire/jsonrpc.h"
 
 enum host_phase {
@@ -32,6 +34,23 @@ struct host_options {
 	char *config_file;
 	struct strv identities, options;
 	int port;
+};
+
+struct hub_host;
+
+/* What a host without our program needs (hub_plain.c). */
+struct host_plain {
+	char dir[TL_LIMIT_PATH], ctl[TL_LIMIT_PATH]; /* private folder, its control socket; "": none */
+	bool tried;      /* our program does not run there, because of why */
+	bool serving;    /* the session's other end is the stand-in */
+	bool files_only; /* it said so by itself */
+	struct tl_err why;
+	bool spoken; /* this attempt's login shell said something */
+	int silent_turns;
+	struct loop_timer patience;
+	struct master_silent silent;
+	struct child child; /* the stand-in */
+	void (*on_closed)(struct hub_host *hh);
 };
 
 /* One host: at most one session to it. Owned by hub.hosts. */
@@ -64,6 +83,7 @@ struct hub_host {
 	bool config_done;                        /* or has read them */
 	bool closing, was_connected;
 	bool stopping; /* its server ends because a person wants it: no reconnection */
+	struct host_plain plain;
 };
 
 struct host_waiter {
@@ -139,6 +159,24 @@ void host_dial_callbacks(struct hub_host *hh, struct dial_callbacks *cb);
 /* Whom to reach, as dial takes it; borrows from the record. */
 struct dial_target host_target(const struct hub_host *hh);
 struct dial_env host_dial_env(const struct hub *h);
+/* hub_plain.c */
+void host_plain_init(struct hub_host *hh);
+/* on_closed when nothing of it is left. */
+void host_plain_close(struct hub_host *hh, void (*on_closed)(struct hub_host *hh));
+/* How this attempt may end without our program: members of t. */
+void host_plain_target(struct hub_host *hh, struct dial_target *t);
+/* The login shell said something: it is no silent server. */
+void host_plain_spoke(struct hub_host *hh);
+/* The attempt failed: shall there be another one that wants no server of ours? */
+bool host_plain_again(struct hub_host *hh, const struct tl_err *why);
+/* The login is there, the program is not (why->code 0: as known). 0 and the transport to the
+ * stand-in. */
+int host_plain_serve(struct hub_host *hh, const struct tl_err *why, int *ret_fd, struct tl_err *err);
+/* The attempt or the session is over; forget: what was found out as well. */
+void host_plain_stop(struct hub_host *hh);
+void host_plain_forget(struct hub_host *hh);
+/* Folders of a daemon that was killed. */
+void host_plain_sweep(struct hub *h);
 
 /* hub_options.c */
 void options_fini(struct host_options *o);

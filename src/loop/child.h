@@ -57,6 +57,8 @@ int spawn_detached(const struct child_spec *spec, int keep_fd, struct tl_err *er
 
 /* A pty pair, close-on-exec, sized. */
 int pty_open(int *ret_master, int *ret_slave, unsigned cols, unsigned rows, struct tl_err *err);
+/* No line discipline: what is typed goes to the program as it is, without an echo. */
+int pty_raw(int slave);
 int pty_resize(int master, unsigned cols, unsigned rows);
 /* Foreground process group of the terminal, or negative. */
 pid_t pty_foreground(int master);

@@ -41,6 +41,16 @@ fail:;
 	return code;
 }
 
+int pty_raw(int slave)
+{
+	struct termios t;
+
+	if (tcgetattr(slave, &t))
+		return err_from_errno(errno);
+	cfmakeraw(&t);
+	return tcsetattr(slave, TCSANOW, &t) ? err_from_errno(errno) : 0;
+}
+
 int pty_resize(int master, unsigned cols, unsigned rows)
 {
 	return pty_set_size(master, cols, rows);

@@ -241,7 +241,7 @@ static void user_options(void **state)
 		strncat(all, " ", sizeof(all) - strlen(all) - 1);
 	}
 	assert_string_equal(all, "-o ClearAllForwardings=yes -o ControlMaster=yes -o "
-				 "ControlPersist=no -oControlPath=/run/ctl -N -o LogLevel=INFO -- "
+				 "ControlPersist=no -oControlPath=/run/ctl -N -o LogLevel=DEBUG1 -- "
 				 "demo ");
 	strv_fini(&v);
 	t.port = 70000;

@@ -56,6 +56,16 @@ void dial_prompt_answer(struct dial_prompt *p, const char *answer)
 		str_copy(p->answer, sizeof(p->answer), answer);
 }
 
+void dial_keep(struct dial *d, const struct tl_err *why)
+{
+	(void)d, (void)why;
+}
+
+bool dial_is_about_server(int code)
+{
+	return code == TL_E_NOEXEC;
+}
+
 void dial_close(struct dial *d)
 {
 	if (w.dial == d)

@@ -2,7 +2,9 @@
 
 /* Shapes named in methods.def; copied into the generated TypeScript. */
 /* network: names the loopback of this machine (boot and network namespace): the same text, the same 127.0.0.1 */
-export interface HostInfo { version: string; protocol: number; pid: number; os: string; arch: string; kernel: string; hostname: string; user: string; uid: number; home: string; shell: string; tmp: string; dataDir: string; network?: string; runDir: string; startedMs: number; rssBytes: number; links: number; terminals: number }
+export interface HostInfo { version: string; protocol: number; pid: number; os: string; arch: string; kernel: string; hostname: string; user: string; uid: number; home: string; shell: string; tmp: string; dataDir: string; network?: string; runDir: string; startedMs: number; rssBytes: number; links: number; terminals: number; plain?: PlainInfo }
+/* a host that cannot run our server (docs/hosts.md): why, as a sentence and as a name of proto/errors.def; what there is; limits: what is missing, a sentence each */
+export interface PlainInfo { why: string; error: string; files: boolean; commands: boolean; limits: string[] }
 export interface TermInfo { id: string; pid: number; holdPid: number; name: string; tag: string; title: string; cwd: string; shell: string; cols: number; rows: number; startedMs: number; first: number; end: number; viewers: number; rssBytes: number; exit?: { kind: 'exit' | 'signal'; value: number } }
 export interface HostOptions { configFile?: string; identities?: string[]; port?: number; options?: string[] }
 export type HostPhase = 'disconnected' | 'connecting' | 'connected' | 'reconnecting' | 'failed'
@@ -135,6 +137,7 @@ export const LIMITS = {
   OPEN_LINE: 8192, // bytes: stream opening line and its answer, LF included
   RPC_MESSAGE: 4194304, // bytes: one JSON-RPC message
   LSP_HEADER: 4096, // bytes: header part of one framed message
+  LIST_ENTRIES: 1048576, // entries: entries of one folder listed through plain SFTP
   SFTP_PACKET: 262144, // bytes: one SFTP packet, length word excluded
   SFTP_HANDLES: 256, // handles: open files and folders per SFTP stream
   SFTP_CHUNK: 32768, // bytes: data of one streamed reply of read-file@towline
