@@ -14,7 +14,7 @@
 #include "loop/child.h"
 #include "loop/sock.h"
 
-#define STACK      (512 * 1024)
+#define STACK (512 * 1024)
 
 /* ---- words for ssh ---- */
 

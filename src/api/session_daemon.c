@@ -216,10 +216,10 @@ int session_daemon_connect(struct tl_session *s, bool only_ready, struct tl_err 
 	if (rc == 0)
 		rc = api_client_connect_host(c, s->host, &o, &s->daemon_host, err);
 	if (rc == 0)
-		s->back = *why_of(c, s->daemon_host, s->daemon_plain_why,
-				  sizeof(s->daemon_plain_why))
-			      ? &plain
-			      : &back;
+		s->back =
+		    *why_of(c, s->daemon_host, s->daemon_plain_why, sizeof(s->daemon_plain_why))
+			? &plain
+			: &back;
 	api_client_close(c);
 	return rc;
 }

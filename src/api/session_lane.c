@@ -10,7 +10,7 @@ void own_lane_target(struct session_own *o, struct dial_target *t, char *ctl, si
 {
 	if (!t->control_path && o->session->opt.via == TL_VIA_INSTALLED &&
 	    !master_is_users((const char *const *)o->session->opt.ssh_options.v,
-			      o->session->opt.config_file) &&
+			     o->session->opt.config_file) &&
 	    master_control_path(o->run_dir, ctl, n))
 		t->control_path = ctl;
 	o->channels = t->control_path && !t->login_only;

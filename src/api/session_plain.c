@@ -25,7 +25,8 @@ void own_plain_target(struct session_own *o, struct dial_target *t, char *ctl, s
 	if (!is_wanted(o) || !master_control_path(o->run_dir, ctl, n))
 		return;
 	t->login_only = opt->via == TL_VIA_PLAIN || o->plain_tried;
-	t->keep_login = !t->login_only && !master_is_users((const char *const *)opt->ssh_options.v, opt->config_file);
+	t->keep_login = !t->login_only &&
+			!master_is_users((const char *const *)opt->ssh_options.v, opt->config_file);
 	if (t->login_only || t->keep_login)
 		t->control_path = ctl;
 	o->plain_tried = t->login_only;

@@ -62,8 +62,8 @@ struct tl_session {
 	pthread_mutex_t lock; /* facts and users */
 	struct list users;    /* struct session_user */
 	struct session_facts facts;
-	int slots;         /* eventfd: free places for commands */
-	char *daemon_host; /* the daemon's name for it */
+	int slots;                          /* eventfd: free places for commands */
+	char *daemon_host;                  /* the daemon's name for it */
 	char daemon_plain_why[TL_ERR_TEXT]; /* why it is served without a server of ours; "" */
 	struct session_own *own;
 };

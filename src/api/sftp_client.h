@@ -53,8 +53,8 @@ typedef int sftp_client_name(void *ctx, const char *name, struct tl_err *err);
 typedef int sftp_client_entry(void *ctx, const struct sftp_entry_info *e, struct tl_err *err);
 
 /* Takes fd. cancel_fd: readable when the user wants to stop (a signalfd), or -1; borrowed, never
- * read. A server without our extensions is served as by sftp_client_open_plain. Errors: TL_E_CLOSED,
- * TL_E_PROTO. */
+ * read. A server without our extensions is served as by sftp_client_open_plain. Errors:
+ * TL_E_CLOSED, TL_E_PROTO. */
 int sftp_client_open(struct sftp_client **ret, int fd, int cancel_fd, struct tl_err *err);
 /* The same with any server of SFTP version 3: slower, without resuming; what else it cannot do ends
  * with TL_E_UNSUPPORTED. */

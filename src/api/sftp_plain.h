@@ -32,8 +32,8 @@ int sftp_plain_piece(struct sftp_client *c, const struct sftp_save *save, uint64
 int sftp_plain_read(struct sftp_client *c, const char *path, uint64_t off, uint64_t length,
 		    sftp_client_data *data, void *ctx, struct tl_err *err);
 int sftp_plain_begin_read(struct sftp_client *c, const char *path, uint64_t off, uint64_t length,
-			  sftp_client_head *head, sftp_client_data *data, sftp_client_done *done, void *ctx,
-			  struct tl_err *err);
+			  sftp_client_head *head, sftp_client_data *data, sftp_client_done *done,
+			  void *ctx, struct tl_err *err);
 int sftp_plain_digest(struct sftp_client *c, const char *path, uint64_t off, uint64_t length,
 		      uint8_t sum[32], uint64_t *size, sftp_client_done *done, void *ctx,
 		      struct tl_err *err);

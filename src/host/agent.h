@@ -216,6 +216,6 @@ void serve_over(struct agent *a);
 
 /* agent_rpc.c */
 int agent_rpc_open(struct agent_stream *s, const struct service *svc, yyjson_val *request,
-	     struct tl_err *err);
+		   struct tl_err *err);
 
 #endif

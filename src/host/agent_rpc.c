@@ -240,7 +240,7 @@ bool rpc_notify(struct agent_link *lk, const char *method, yyjson_mut_doc *param
 }
 
 int agent_rpc_open(struct agent_stream *s, const struct service *svc, yyjson_val *request,
-	     struct tl_err *err)
+		   struct tl_err *err)
 {
 	struct rpc *r = calloc(1, sizeof(*r));
 

@@ -21,6 +21,11 @@ static bool cwd_of(pid_t pid, char *out, size_t n)
 static void hold_cwd(struct hold *h, char *out, size_t n)
 {
 	pid_t front = h->pty_open ? pty_foreground(h->pty.rfd) : -1;
+	/* its folder is somewhere else */
+	if (h->plan.raw) {
+		str_copy(out, n, "");
+		return;
+	}
 	if (cwd_of(front, out, n) || (!h->exited && cwd_of(h->pid, out, n)))
 		return;
 	str_copy(out, n, h->plan.cwd);

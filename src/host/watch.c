@@ -89,7 +89,8 @@ void watch_check(struct watcher *o, struct watch *w, bool found)
 		return;
 	if (w->files) {
 		str_copy(w->reason, sizeof(w->reason), w->files->reason);
-		watch_poll_instead(o, w);
+		if (watch_place(w, false) == 0)
+			watch_poll_instead(o, w);
 		w->state_wanted = false;
 		return;
 	}

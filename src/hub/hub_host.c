@@ -321,6 +321,7 @@ static void on_info(void *ctx, const struct jsonrpc_msg *m, const struct tl_err 
 	hh->generation++;
 	hh->was_connected = true;
 	known_connected(hh);
+	host_plain_connected(hh);
 	host_set_phase(hh, HOST_CONNECTED, NULL);
 	host_answer_waiters(hh, NULL);
 }

@@ -1,10 +1,11 @@
 /* hub_plain.c - a host that cannot run our program is served all the same (C9): its ssh stays as a
- * private master connection, and a process of ours, the stand-in (src/standin/), is the other end of
- * the link. To the rest of the room the host then looks like any other, with fewer things it can do.
+ * private master connection, and a process of ours, the stand-in (src/standin/), is the other end
+ * of the link. To the rest of the room the host then looks like any other, with fewer things it can
+ * do.
  *
- * The login is that of the first attempt wherever it survives. Where it has ended (servers for files
- * only do that), or the user's configuration has masters of its own, there is a second one. What was
- * found out stays true while the host stays wanted: reconnections log in once. */
+ * The login is that of the first attempt wherever it survives. Where it has ended (servers for
+ * files only do that), or the user's configuration has masters of its own, there is a second one.
+ * What was found out stays true while the host stays wanted: reconnections log in once. */
 #include "hub/hub_priv.h"
 
 #include <dirent.h>
@@ -18,7 +19,8 @@
 #include "loop/sock.h"
 
 #define FOLDER      "plain-"
-#define PATIENCE_MS 750 /* twice without a word after the login: asked whether it has files only */
+#define PATIENCE_MS 750 /* twice without a word after the login: asked whether it has files only   \
+			 */
 
 /* ---- its folder ---- */
 
@@ -130,6 +132,53 @@ void host_plain_spoke(struct hub_host *hh)
 	timer_stop(&hh->plain.patience);
 }
 
+/* ---- what was answered already ---- */
+
+static bool is_secret(enum dial_prompt_kind kind)
+{
+	/* one-time codes are new each time */
+	return kind == DIAL_PROMPT_PASSWORD || kind == DIAL_PROMPT_PASSPHRASE;
+}
+
+static void answers_wipe(struct host_plain *p)
+{
+	while (p->n_answers) {
+		struct plain_answer *a = &p->answers[--p->n_answers];
+		explicit_bzero(a->answer, strlen(a->answer));
+		free(a->answer);
+		free(a->text);
+	}
+}
+
+void host_plain_answered(struct hub_host *hh, enum dial_prompt_kind kind, const char *text,
+			 const char *answer)
+{
+	struct host_plain *p = &hh->plain;
+	struct plain_answer *a = &p->answers[p->n_answers];
+
+	if (!answer || !is_secret(kind) || !p->dir[0] || p->tried || p->n_answers == HOST_ANSWERS)
+		return;
+	*a = (struct plain_answer){str_dup(text), str_dup(answer)};
+	if (a->text && a->answer) {
+		p->n_answers++;
+		return;
+	}
+	free(a->text);
+	free(a->answer);
+}
+
+const char *host_plain_answer(struct hub_host *hh, enum dial_prompt_kind kind, const char *text,
+			      int attempt)
+{
+	struct host_plain *p = &hh->plain;
+
+	/* of the same question the last answer was the right one; a second time it was not */
+	for (size_t i = p->n_answers; p->tried && is_secret(kind) && attempt == 1 && i-- > 0;)
+		if (strcmp(p->answers[i].text, text) == 0)
+			return p->answers[i].answer;
+	return NULL;
+}
+
 /* ---- decisions ---- */
 
 bool host_plain_again(struct hub_host *hh, const struct tl_err *why)
@@ -149,9 +198,15 @@ void host_plain_forget(struct hub_host *hh)
 {
 	struct host_plain *p = &hh->plain;
 
+	answers_wipe(p);
 	host_plain_stop(hh);
 	p->tried = p->files_only = false;
 	memset(&p->why, 0, sizeof(p->why));
+}
+
+void host_plain_connected(struct hub_host *hh)
+{
+	answers_wipe(&hh->plain);
 }
 
 void host_plain_stop(struct hub_host *hh)
@@ -173,6 +228,7 @@ static void closed(void *ctx)
 void host_plain_close(struct hub_host *hh, void (*on_closed)(struct hub_host *hh))
 {
 	host_plain_stop(hh);
+	answers_wipe(&hh->plain);
 	child_forget(&hh->plain.child);
 	hh->plain.on_closed = on_closed;
 	timer_close(&hh->plain.patience, closed);
@@ -200,6 +256,7 @@ int host_plain_serve(struct hub_host *hh, const struct tl_err *why, int *ret_fd,
 		p->why = *why;
 	}
 	host_plain_stop(hh);
+	answers_wipe(p);
 	char *argv[] = {(char *)(uintptr_t) "stand-in",
 			p->dir,
 			(char *)(uintptr_t)cfg->ssh_path,
@@ -208,11 +265,8 @@ int host_plain_serve(struct hub_host *hh, const struct tl_err *why, int *ret_fd,
 			p->why.text,
 			(char *)(uintptr_t)(p->files_only ? "files" : "any"),
 			NULL};
-	struct child_spec spec = {.file = cfg->self_path,
-				  .argv = argv,
-				  .fd = {-1, -1, 2},
-				  .new_group = true,
-				  .ctty = -1};
+	struct child_spec spec = {
+	    .file = cfg->self_path, .argv = argv, .fd = {-1, -1, 2}, .new_group = true, .ctty = -1};
 	rc = socket_pair(sv);
 	if (rc)
 		return err_set(err, rc, "cannot serve %s: no socket pair", hh->name);

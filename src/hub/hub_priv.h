@@ -38,18 +38,26 @@ struct host_options {
 
 struct hub_host;
 
+#define HOST_ANSWERS 4
+
 /* What a host without our program needs (hub_plain.c). */
 struct host_plain {
-	char dir[TL_LIMIT_PATH], ctl[TL_LIMIT_PATH]; /* private folder, its control socket; "": none */
-	bool tried;      /* our program does not run there, because of why */
-	bool serving;    /* the session's other end is the stand-in */
-	bool files_only; /* it said so by itself */
+	char dir[TL_LIMIT_PATH],
+	    ctl[TL_LIMIT_PATH]; /* private folder, its control socket; "": none */
+	bool tried;             /* our program does not run there, because of why */
+	bool serving;           /* the session's other end is the stand-in */
+	bool files_only;        /* it said so by itself */
 	struct tl_err why;
 	bool spoken; /* this attempt's login shell said something */
 	int silent_turns;
 	struct loop_timer patience;
 	struct master_silent silent;
 	struct child child; /* the stand-in */
+	/* secrets a person gave to the first login, for the second one of the same connection */
+	struct plain_answer {
+		char *text, *answer;
+	} answers[HOST_ANSWERS];
+	size_t n_answers;
 	void (*on_closed)(struct hub_host *hh);
 };
 
@@ -171,7 +179,16 @@ void host_plain_spoke(struct hub_host *hh);
 bool host_plain_again(struct hub_host *hh, const struct tl_err *why);
 /* The login is there, the program is not (why->code 0: as known). 0 and the transport to the
  * stand-in. */
-int host_plain_serve(struct hub_host *hh, const struct tl_err *why, int *ret_fd, struct tl_err *err);
+int host_plain_serve(struct hub_host *hh, const struct tl_err *why, int *ret_fd,
+		     struct tl_err *err);
+/* A password or passphrase was given; the same question of the second login has its answer (NULL:
+ * none), once. */
+void host_plain_answered(struct hub_host *hh, enum dial_prompt_kind kind, const char *text,
+			 const char *answer);
+const char *host_plain_answer(struct hub_host *hh, enum dial_prompt_kind kind, const char *text,
+			      int attempt);
+/* The host is connected: what was answered on the way is not needed any more. */
+void host_plain_connected(struct hub_host *hh);
 /* The attempt or the session is over; forget: what was found out as well. */
 void host_plain_stop(struct hub_host *hh);
 void host_plain_forget(struct hub_host *hh);

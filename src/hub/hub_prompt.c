@@ -79,8 +79,14 @@ void prompt_ask(void *ctx, struct dial_prompt *dp, enum dial_prompt_kind kind, c
 		bool echo, int attempt)
 {
 	struct hub_host *hh = ctx;
-	struct host_prompt *p = calloc(1, sizeof(*p));
+	const char *known = host_plain_answer(hh, kind, text, attempt);
+	struct host_prompt *p;
 
+	if (known) {
+		dial_prompt_answer(dp, known);
+		return;
+	}
+	p = calloc(1, sizeof(*p));
 	if (!p || !(p->text = str_dup(text))) {
 		free(p);
 		dial_prompt_answer(dp, NULL);
@@ -129,6 +135,7 @@ bool prompt_response(struct hub_client *c, const struct jsonrpc_msg *m)
 		return false;
 	dp = p->dial_prompt;
 	kind = p->kind;
+	host_plain_answered(p->host, kind, p->text, json_str(m->result, "answer", NULL));
 	prompt_free(p);
 	/* a touch is answered by the token, not by us */
 	if (kind != DIAL_PROMPT_TOUCH || json_bool(m->result, "cancel", false))

@@ -152,7 +152,8 @@ static int client_packet(struct files *f, struct tl_bytes packet)
 	if (r.bad || name.bad)
 		return TL_E_PROTO;
 	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
-		if (type != ours[i].type || (ours[i].extension && !bytes_eq_str(ext, ours[i].extension)))
+		if (type != ours[i].type ||
+		    (ours[i].extension && !bytes_eq_str(ext, ours[i].extension)))
 			continue;
 		if (ours[i].instead_of && f->extensions & ours[i].instead_of)
 			break;
@@ -314,10 +315,9 @@ static int greet(struct files *f, struct buf *in)
 		     {"fsync@openssh.com", FILES_FSYNC},
 		     {"expand-path@openssh.com", FILES_EXPAND},
 		     {"copy-data", FILES_COPY}};
-	static const char *const added[] = {SFTP_EXT_LIST,        SFTP_EXT_STAT,
-					    SFTP_EXT_READ_FILE,   SFTP_EXT_SAVE,
-					    SFTP_EXT_REMOVE_TREE, SFTP_EXT_COPY_TREE,
-					    SFTP_EXT_MKDIRS};
+	static const char *const added[] = {
+	    SFTP_EXT_LIST,        SFTP_EXT_STAT,      SFTP_EXT_READ_FILE, SFTP_EXT_SAVE,
+	    SFTP_EXT_REMOVE_TREE, SFTP_EXT_COPY_TREE, SFTP_EXT_MKDIRS};
 	struct sftp_reader r;
 	struct tl_bytes packet;
 	struct sftp_mark m;

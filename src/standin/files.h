@@ -1,11 +1,11 @@
 /* files.h - the SFTP stream of a host without our program: plain SFTP version 3 towards the host's
  * server, our extensions (docs/protocol.md 4) towards the window. For src/standin/files*.c only.
  *
- * Three kinds of threads: the first one takes the client's packets in order, one takes the server's,
- * and each request that is more than one of the server's has one of its own (a task). What the
- * server understands as it is goes through with another id and waits for nobody.
- * Owns the channel. Bounds: FILES_WAITS requests at the server, FILES_TASKS of ours, each with a
- * packet of its client and FILES_AHEAD pieces of content. */
+ * Three kinds of threads: the first one takes the client's packets in order, one takes the
+ * server's, and each request that is more than one of the server's has one of its own (a task).
+ * What the server understands as it is goes through with another id and waits for nobody. Owns the
+ * channel. Bounds: FILES_WAITS requests at the server, FILES_TASKS of ours, each with a packet of
+ * its client and FILES_AHEAD pieces of content. */
 #ifndef TL_STANDIN_FILES_H
 #define TL_STANDIN_FILES_H
 
@@ -16,11 +16,11 @@
 #include "base/limits.h"
 #include "wire/sftp.h"
 
-#define FILES_WAITS 1024
-#define FILES_TASKS 16
-#define FILES_AHEAD 32
-#define FILES_PIECE 32768 /* what every server takes and gives at once */
-#define FILES_PATH  TL_LIMIT_PATH
+#define FILES_WAITS  1024
+#define FILES_TASKS  16
+#define FILES_AHEAD  32
+#define FILES_PIECE  32768 /* what every server takes and gives at once */
+#define FILES_PATH   TL_LIMIT_PATH
 #define FILES_HANDLE 256
 
 enum files_extension { FILES_RENAME = 1, FILES_FSYNC = 2, FILES_EXPAND = 4, FILES_COPY = 8 };

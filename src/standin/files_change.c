@@ -158,7 +158,7 @@ struct names {
 	struct {
 		char *name;
 		struct sftp_attrs a;
-	} *v;
+	} * v;
 	size_t n, cap;
 };
 
@@ -207,9 +207,8 @@ static int remove_folder(struct files *f, char *path, int depth, struct tl_err *
 		rc = f->ending ? TL_E_CANCELED : child_of(path, at, l.v[i].name, err);
 		if (rc)
 			break;
-		rc = files_is(&l.v[i].a, FILES_FOLDER)
-			 ? remove_folder(f, path, depth + 1, err)
-			 : files_path_op(f, SFTP_REMOVE, path, err);
+		rc = files_is(&l.v[i].a, FILES_FOLDER) ? remove_folder(f, path, depth + 1, err)
+						       : files_path_op(f, SFTP_REMOVE, path, err);
 		/* what is gone is gone */
 		rc = rc == TL_E_NOENT ? 0 : rc;
 		path[at] = 0;

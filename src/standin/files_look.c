@@ -36,9 +36,8 @@ static int collect(void *ctx, const char *name, const struct sftp_attrs *a)
 
 	if (l->n == l->cap) {
 		size_t cap = l->cap ? l->cap * 2 : 64;
-		struct entry *v = cap <= TL_LIMIT_LIST_ENTRIES
-				      ? realloc(l->v, cap * sizeof(*v))
-				      : NULL;
+		struct entry *v =
+		    cap <= TL_LIMIT_LIST_ENTRIES ? realloc(l->v, cap * sizeof(*v)) : NULL;
 		if (!v)
 			return TL_E_LIMIT;
 		l->v = v;
@@ -88,9 +87,9 @@ static void follow(struct listing *l)
 static uint8_t type_of(const struct sftp_attrs *a, const struct sftp_attrs *target)
 {
 	if (files_is(a, FILES_LINK))
-		return !target                            ? SFTP_ENTRY_LINK_BROKEN
+		return !target                          ? SFTP_ENTRY_LINK_BROKEN
 		       : files_is(target, FILES_FOLDER) ? SFTP_ENTRY_LINK_FOLDER
-							  : SFTP_ENTRY_LINK_FILE;
+							: SFTP_ENTRY_LINK_FILE;
 	if (files_is(a, FILES_FOLDER))
 		return SFTP_ENTRY_FOLDER;
 	return files_is(a, FILES_FILE) || files_is(a, 0) ? SFTP_ENTRY_FILE : SFTP_ENTRY_OTHER;

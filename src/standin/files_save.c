@@ -204,7 +204,7 @@ static int check(struct files *f, struct files_save *s, const struct piece *p, s
 		files_etag(etag, &s->old);
 	if (p->flags & SFTP_SAVE_COMPARE && memcmp(etag, p->etag, SFTP_ETAG) != 0)
 		return err_set(err, TL_E_CONFLICT, "%s",
-			       !s->there                              ? "it was removed meanwhile"
+			       !s->there                               ? "it was removed meanwhile"
 			       : memcmp(p->etag, none, SFTP_ETAG) == 0 ? "it was made meanwhile"
 								       : "it changed meanwhile");
 	if (!s->there && !(p->flags & SFTP_SAVE_CREATE))
@@ -433,7 +433,7 @@ void files_run_save(struct files_task *t)
 		rc = run(t, s, p, &why);
 	if (rc)
 		discard(f, s);
-	if (why.code) {
+	if (rc || !mine) {
 		err_set(&err, why.code, "cannot save %.300s: %s", parsed ? p->path : "a file",
 			why.text);
 		files_fail(t, &err);

@@ -1,5 +1,6 @@
-/* standin_look.c - what the host allows, asked once at the beginning: a shell that runs what we say,
- * an SFTP server, both; with neither it is of no use, and the reason of the first attempt stands. */
+/* standin_look.c - what the host allows, asked once at the beginning: a shell that runs what we
+ * say, an SFTP server, both; with neither it is of no use, and the reason of the first attempt
+ * stands. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -133,7 +134,8 @@ static void look_finish(struct standin_task *t)
 	s->look = l->facts.commands || l->facts.files ? STANDIN_KNOWN : STANDIN_USELESS;
 	s->useless = s->why;
 	/* in our words: servers say it in many ways, or not at all */
-	if (l->facts.files && !l->facts.commands && !l->facts.windows && s->why.code == TL_E_NOSHELL)
+	if (l->facts.files && !l->facts.commands && !l->facts.windows &&
+	    s->why.code == TL_E_NOSHELL)
 		err_set(&s->why, TL_E_NOSHELL, "%s runs no commands: it allows files only (SFTP)",
 			s->host);
 	free(l);

@@ -66,7 +66,8 @@ static bool put_info(const struct standin *s, yyjson_mut_doc *doc, yyjson_mut_va
 	    !json_add_path(doc, o, "os", f->os) || !json_add_path(doc, o, "arch", f->arch) ||
 	    !json_add_path(doc, o, "kernel", f->kernel) ||
 	    !json_add_path(doc, o, "hostname", f->hostname[0] ? f->hostname : s->host) ||
-	    !json_add_path(doc, o, "user", f->user) || !yyjson_mut_obj_add_int(doc, o, "uid", uid) ||
+	    !json_add_path(doc, o, "user", f->user) ||
+	    !yyjson_mut_obj_add_int(doc, o, "uid", uid) ||
 	    !json_add_path(doc, o, "home", f->home[0] ? f->home : "/") ||
 	    !json_add_path(doc, o, "shell", f->shell) ||
 	    !yyjson_mut_obj_add_str(doc, o, "tmp", "/tmp") ||
@@ -200,8 +201,9 @@ static void path_resolve(struct rpc_call *c)
 	if (!r || !path || strlen(path) != yyjson_get_len(v) ||
 	    !str_copy(r->path, sizeof(r->path), path)) {
 		free(r);
-		rpc_failf(c, TL_E_INVAL, "cannot look at a path: \"path\" must be a string of at "
-					 "most %d bytes",
+		rpc_failf(c, TL_E_INVAL,
+			  "cannot look at a path: \"path\" must be a string of at "
+			  "most %d bytes",
 			  TL_LIMIT_PATH - 1);
 		return;
 	}
@@ -264,9 +266,7 @@ static int term_script(struct buf *b, yyjson_val *p)
 	if (b->len == 0 && !*shell && !command && yyjson_arr_size(args) == 0)
 		return rc;
 	rc = rc ? rc : buf_put_str(b, "exec ");
-	rc = rc	      ? rc
-	     : *shell ? master_quote(b, shell)
-		      : buf_put_str(b, "\"${SHELL:-/bin/sh}\"");
+	rc = rc ? rc : *shell ? master_quote(b, shell) : buf_put_str(b, "\"${SHELL:-/bin/sh}\"");
 	yyjson_arr_foreach(args, i, n, v)
 	{
 		rc = rc ? rc : buf_put_u8(b, ' ');

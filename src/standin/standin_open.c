@@ -1,6 +1,6 @@
 /* standin_open.c - the streams of a host without our program. Files and watching are a face of our
- * own each, a terminal is a hold here; commands and connections are made by the code of libtowline's
- * plain sessions, in a thread, because making them may wait. */
+ * own each, a terminal is a hold here; commands and connections are made by the code of
+ * libtowline's plain sessions, in a thread, because making them may wait. */
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -116,8 +116,7 @@ static int open_face(struct agent_stream *s, const char *face, struct tl_err *er
 	return relay_open_program(s, &spec, "the file service", err);
 }
 
-int standin_open(struct agent_stream *s, const char *name, yyjson_val *request,
-		 struct tl_err *err)
+int standin_open(struct agent_stream *s, const char *name, yyjson_val *request, struct tl_err *err)
 {
 	static const char *const missing[] = {"ports", "kernel"};
 	struct standin *in = s->link->agent->stand_in_ctx;

@@ -52,7 +52,6 @@ int standin_sftp(struct plain *p, struct sftp_client **ret, struct tl_err *err);
 
 /* standin_methods.c, standin_open.c */
 bool standin_method(struct rpc_call *c);
-int standin_open(struct agent_stream *s, const char *name, yyjson_val *request,
-		 struct tl_err *err);
+int standin_open(struct agent_stream *s, const char *name, yyjson_val *request, struct tl_err *err);
 
 #endif

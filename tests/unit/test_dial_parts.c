@@ -240,9 +240,10 @@ static void user_options(void **state)
 		strncat(all, v.v[i], sizeof(all) - strlen(all) - 1);
 		strncat(all, " ", sizeof(all) - strlen(all) - 1);
 	}
-	assert_string_equal(all, "-o ClearAllForwardings=yes -o ControlMaster=yes -o "
-				 "ControlPersist=no -oControlPath=/run/ctl -N -o LogLevel=DEBUG1 -- "
-				 "demo ");
+	assert_string_equal(all,
+			    "-o ClearAllForwardings=yes -o ControlMaster=yes -o "
+			    "ControlPersist=no -oControlPath=/run/ctl -N -o LogLevel=DEBUG1 -- "
+			    "demo ");
 	strv_fini(&v);
 	t.port = 70000;
 	assert_int_equal(args_argv(&v, &t, "ssh", "command", NULL), TL_E_INVAL);
