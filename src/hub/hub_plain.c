@@ -71,6 +71,15 @@ static bool folder_make(struct hub_host *hh)
 	return false;
 }
 
+/* The stand-in has to reach its terminals through the folder, and removes it then. */
+static void folder_leave(struct host_plain *p)
+{
+	if (p->dir[0] && p->child.pid <= 0)
+		folder_remove(p->dir);
+	child_forget(&p->child);
+	p->dir[0] = 0;
+}
+
 /* ---- before and while ssh logs in ---- */
 
 static void files_only(void *ctx)
@@ -200,6 +209,7 @@ void host_plain_forget(struct hub_host *hh)
 
 	answers_wipe(p);
 	host_plain_stop(hh);
+	folder_leave(p);
 	p->tried = p->files_only = false;
 	memset(&p->why, 0, sizeof(p->why));
 }
@@ -220,8 +230,6 @@ static void closed(void *ctx)
 {
 	struct hub_host *hh = ctx;
 
-	if (hh->plain.dir[0])
-		folder_remove(hh->plain.dir);
 	hh->plain.on_closed(hh);
 }
 
@@ -229,7 +237,7 @@ void host_plain_close(struct hub_host *hh, void (*on_closed)(struct hub_host *hh
 {
 	host_plain_stop(hh);
 	answers_wipe(&hh->plain);
-	child_forget(&hh->plain.child);
+	folder_leave(&hh->plain);
 	hh->plain.on_closed = on_closed;
 	timer_close(&hh->plain.patience, closed);
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "api/session_run.h"
 #include "base/log.h"
 #include "host/agent_holds.h"
 #include "loop/io.h"
@@ -133,9 +134,10 @@ int standin_main(int argc, char **argv)
 	struct standin s = {.lock = PTHREAD_MUTEX_INITIALIZER};
 	const struct tl_error_row *row;
 	struct tl_err err = {0};
+	char dir[TL_LIMIT_PATH];
 	int rc;
 
-	if (argc != 7) {
+	if (argc != 7 || !str_copy(dir, sizeof(dir), argv[1])) {
 		fprintf(stderr, "towlined: %s is started by towlined only\n", argv[0]);
 		return err_row(TL_E_INVAL)->exit_status;
 	}
@@ -155,6 +157,8 @@ int standin_main(int argc, char **argv)
 			holds_each(s.dir, drop_one, &s);
 		end_master(&s);
 		plain_close(s.plain);
+		if (s.agent.bye)
+			run_dir_remove(dir);
 	}
 	/* the threads are gone; what they brought is not wanted any more */
 	on_done(&s);

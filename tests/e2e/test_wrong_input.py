@@ -68,7 +68,9 @@ class Wrong(unittest.TestCase):
         for name in (".bashrc", ".bash_profile"):
             with open(os.path.join(host.home, name), "w") as f:
                 f.write("PATH=%s:$PATH\n" % bin_dir)
-        self.fails(Daemon(host, test=self), 60, "open", "--no-browser", "demo:/tmp", says=["mips64"])
+        local = Daemon(host, test=self)
+        self.assertTrue(local.towline("open", "--no-browser", "demo:/tmp").stdout.startswith("window: "))
+        self.assertIn("mips64", local.towline("status").stdout)
         self.assertEqual(leftovers(host.home), [])
 
     def test_full_disk_then_space_again(self):
@@ -78,8 +80,11 @@ class Wrong(unittest.TestCase):
         run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=755,uid=%d" % host.uid, "tmpfs", host.home])
         self.addCleanup(run, ["umount", "-l", host.home], check=False)
         local = Daemon(host, test=self)
-        self.fails(local, 26, "open", "--no-browser", "demo:/tmp", says=["space"])
+        # its files and terminals are there all the same (test_no_server.py)
+        self.assertTrue(local.towline("open", "--no-browser", "demo:/tmp").stdout.startswith("window: "))
+        self.assertIn("space", local.towline("status").stdout)
         self.assertEqual(leftovers(host.home), [])
+        local.towline("close", "demo")
         run(["mount", "-o", "remount,size=256m", host.home])
         self.assertTrue(local.towline("open", "--no-browser", "demo:/tmp").stdout.startswith("window: "))
         self.assertEqual(leftovers(host.home), [])

@@ -160,7 +160,8 @@ def find_processes(mark_=None, uid=None, argv0=None):
                 continue
             if argv0 is not None:
                 with open(f"/proc/{d}/cmdline", "rb") as f:
-                    name = os.path.basename(f.read().split(b"\0")[0].decode(errors="replace"))
+                    # a title may follow, with a slash of its own: "sshd: user@pts/1"
+                    name = os.path.basename(f.read().split(b"\0")[0].split(b" ")[0].decode(errors="replace"))
                 if not name.startswith(argv0):
                     continue
             out.append(int(d))
