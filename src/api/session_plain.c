@@ -177,7 +177,7 @@ int own_plain_sh(struct tl_session *s, struct tl_bytes lines, struct strv *argv,
 	if (p->sftp_only)
 		return err_set(err, TL_E_NOSHELL, "%s runs no commands", p->host);
 	buf_init(&command, PLAIN_COMMAND);
-	rc = plain_command(&command, (const char *)lines.p, lines.n);
+	rc = master_command(&command, (const char *)lines.p, lines.n);
 	text = rc ? NULL : buf_cstr(&command);
 	rc = rc ? rc : text ? plain_argv(p, argv, NULL, text) : TL_E_NOMEM;
 	buf_fini(&command);

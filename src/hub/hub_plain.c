@@ -18,9 +18,10 @@
 #include "base/log.h"
 #include "loop/sock.h"
 
-#define FOLDER      "plain-"
-#define PATIENCE_MS 750 /* twice without a word after the login: asked whether it has files only   \
-			 */
+#define FOLDER "plain-"
+#define PATIENCE_MS                                                                                \
+	750 /* twice without a word after the login: asked whether it has files only               \
+	     */
 
 /* ---- its folder ---- */
 

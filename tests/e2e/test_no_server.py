@@ -34,6 +34,14 @@ class Odd(Mac):
         self.put("bin/uname", f"#!/bin/sh\n[ \"$*\" = -sm ] && echo {platform} || exec /bin/uname \"$@\"\n", 0o755)
 
 
+class Silent(Odd):
+    subsystems = ()
+
+
+class Useless(Sshd):
+    subsystems = ()
+
+
 class Served(unittest.TestCase):
     """One host and one daemon for the cases of a class; each case has a folder of its own."""
 
@@ -439,7 +447,7 @@ class Ends(unittest.TestCase):
         local.towline("ls", "demo:")
 
     def test_commands_without_an_sftp_server(self):
-        host = Odd("OpenBSD amd64", extra="Subsystem sftp /bin/false", test=self)
+        host = Silent("OpenBSD amd64", test=self)
         local = Daemon(host, test=self)
         self.assertIn("There are no files: the host has no SFTP server", local.towline("connect", "demo").stdout)
         self.assertEqual(local.towline("shell", "demo", "--", "echo", "on").stdout.strip(), "on")
@@ -447,7 +455,7 @@ class Ends(unittest.TestCase):
         self.assertIn("it has no SFTP server", r.stderr)
 
     def test_neither_shell_nor_files_keeps_the_first_reason(self):
-        host = Sshd(shell="/usr/sbin/nologin", extra="Subsystem sftp /bin/false", test=self)
+        host = Useless(shell="/usr/sbin/nologin", test=self)
         local = Daemon(host, test=self)
         r = local.towline("connect", "demo", check=False)
         self.assertEqual(r.returncode, 66, r.stderr)

@@ -82,7 +82,7 @@ class Wrong(unittest.TestCase):
         local = Daemon(host, test=self)
         # its files and terminals are there all the same (test_no_server.py)
         self.assertTrue(local.towline("open", "--no-browser", "demo:/tmp").stdout.startswith("window: "))
-        self.assertIn("space", local.towline("status").stdout)
+        self.assertIn("kB left", local.towline("status").stdout)
         self.assertEqual(leftovers(host.home), [])
         local.towline("close", "demo")
         run(["mount", "-o", "remount,size=256m", host.home])

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "api/sftp_client.h"
+#include "api/sftp_priv.h"
 #include "base/err.h"
 #include "base/limits.h"
 #include "wire/sftp.h"
