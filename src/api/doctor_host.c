@@ -49,7 +49,7 @@ static int make_script(const struct doctor *d, const char *nonce, struct buf *ou
 
 	rc = rc ? rc : buf_put_str(out, facts_head);
 	rc = rc ? rc : buf_put_str(out, home ? "$HOME/" : "");
-	rc = rc ? rc : plain_quote(out, home ? path + 2 : path);
+	rc = rc ? rc : master_quote(out, home ? path + 2 : path);
 	rc = rc ? rc : buf_put_u8(out, ';');
 	return rc ? rc : buf_put_str(out, facts_tail);
 }
@@ -252,7 +252,7 @@ int doctor_host(struct doctor *d)
 	buf_init(&command, PLAIN_COMMAND);
 	buf_init(&out, 262144);
 	rc = make_script(d, nonce, &script);
-	rc = rc ? rc : plain_command(&command, (const char *)buf_data(&script).p, script.len);
+	rc = rc ? rc : master_command(&command, (const char *)buf_data(&script).p, script.len);
 	line = rc ? NULL : buf_cstr(&command);
 	rc = line ? doctor_ssh(d, NULL, line, true, &out, SHELL_MS, &status) : TL_E_NOMEM;
 	/* the marker begins with a NUL, which ends what a C string sees of the noise */
