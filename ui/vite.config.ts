@@ -1,11 +1,13 @@
 /* The bundle. Asset names carry hashes, so the daemon may let browsers keep them for ever. */
 import { defineConfig } from 'vite'
 import { fileURLToPath } from 'node:url'
+import { frameScripts } from './build/frameScript.mjs'
 
 const stub = fileURLToPath(new URL('./src/vscode/noDiagnostics.ts', import.meta.url))
 
 export default defineConfig({
   base: './',
+  plugins: [frameScripts()],
   build: {
     target: 'es2022',
     sourcemap: false,

@@ -27,6 +27,8 @@ import { lendingEnv, registerLending } from './extension/lendInternet'
 import { ID, manifest } from './extension/manifest'
 import { workbenchPrompts } from './extension/prompts'
 import { registerViewer } from './extension/viewer'
+import { registerSessions, type SessionViews } from './sessions'
+import type { Kept } from './sessions/service'
 import { authorityOf, hostOf, remoteUri } from './vscode/authority'
 import { CONFIGURATION, PRODUCT, TEST_CONFIGURATION } from './vscode/defaults'
 import { registerForwardPick } from './vscode/forwardPick'
@@ -36,6 +38,7 @@ import { leadToHosts } from './vscode/noHost'
 import { focusOtherForwards, showOtherForwards } from './vscode/otherForwards'
 import { PortsView } from './vscode/ports'
 import { remoteAgentClass } from './vscode/remoteAgent'
+import { registerRenderers } from './vscode/renderers'
 import { FileNameSearch, registerSearch } from './vscode/search'
 import { services } from './vscode/services'
 import { handOver } from './vscode/stateFile'
@@ -68,13 +71,16 @@ export async function startWorkbench(parts: WindowParts): Promise<void> {
   const { address, hello, connection, skeleton } = parts
   provideWorkers(hello.frameOrigin)
   isolateFrames(hello.frameOrigin)
+  registerRenderers(hello.frameOrigin)
   if (!connection) leadToHosts(ID.connect)
   const userData = openUserData(parts)
   const remote = connection && openRemote(parts, connection, userData)
   const indicator = new Indicator(connection?.host)
   const { getApi } = registerExtension(manifest(remote?.authority, connection?.host) as never, ExtensionHostKind.LocalProcess, { system: true })
+  let readNotebooks = () => {}
+  const notebooksReady = new Promise<void>((resolve) => (readNotebooks = resolve))
   await initialize(
-    services(userData, remote && connection && { terminals: remote.terminals, agentService: remoteAgentClass(connection, remote.authority, connection.info!) }),
+    services(userData, remote && connection && { terminals: remote.terminals, agentService: remoteAgentClass(connection, remote.authority, connection.info!) }, notebooksReady),
     document.getElementById('workbench')!,
     construction(address, remote, indicator),
     { userHome: remote ? remoteUri(remote.authority, connection!.info!.home) : URI.from({ scheme: 'vscode-userdata', path: '/' }) }
@@ -83,9 +89,14 @@ export async function startWorkbench(parts: WindowParts): Promise<void> {
   const api = (await getApi()) as unknown as typeof vscode
   parts.prompts.present = workbenchPrompts(api)
   registerCommands({ api, control: parts.control, connection, indicator })
-  if (remote) {
+  let sessions: SessionViews | undefined
+  if (!remote) readNotebooks()
+  else {
     /* before anything is waited for: pages that are brought back wait for it */
     registerViewer(api)
+    sessions = openSessions(api, parts, connection!, userData)
+    /* an answer of VS Code comes after it has heard of them */
+    void api.commands.getCommands(true).then(readNotebooks)
     await registerSearch(remote.search)
     /* tasks.json: shells and processes run in terminals of the host */
     ;(await getService(ITaskService)).registerSupportedExecutions(true, true, true)
@@ -100,7 +111,7 @@ export async function startWorkbench(parts: WindowParts): Promise<void> {
     void api.commands.executeCommand(remote ? 'workbench.action.files.openFolder' : ID.connect)
   }
   const ready: Record<string, unknown> = { ready: true, host: connection?.host ?? null }
-  if (address.test) Object.assign(ready, { api, connection, control: parts.control, remote })
+  if (address.test) Object.assign(ready, { api, connection, control: parts.control, remote, sessions })
   ;(window as unknown as { __towline: object }).__towline = ready
 }
 
@@ -142,8 +153,7 @@ function openRemote({ address, control }: WindowParts, connection: HostConnectio
   })
   registerCustomProvider('vscode-remote', files as never)
 
-  const place = `${connection.host}:${address.workspace ?? address.folder ?? ''}`
-  const layoutUri = URI.from({ scheme: 'vscode-userdata', path: `/User/state/terminals-${hash(place)}.json` })
+  const place = placeOf(connection, address)
   const reachable = new Signal<void>()
   connection.onPhase.on((phase) => phase === 'connected' && reachable.fire())
   reachable.on(() => watcher.revive())
@@ -159,14 +169,7 @@ function openRemote({ address, control }: WindowParts, connection: HostConnectio
       env: () => newTerminalEnv(forwards),
       shells: async () => new TextDecoder().decode(await files.readFile(remoteUri(authority, '/etc/shells'))).split('\n').filter((l) => l.startsWith('/'))
     },
-    {
-      load: async () => new TextDecoder().decode(await userData.readFile(layoutUri)),
-      save: async (text) => {
-        await userData.makeFolders('/User/state')
-        await userData.stat(layoutUri).catch(() => {})
-        await userData.writeFile(layoutUri, new TextEncoder().encode(text), { create: true, overwrite: true, unlock: false, atomic: false })
-      }
-    },
+    keptText(userData, `terminals-${hash(place)}`),
     `window:${hash(place)}`
   )
   const ports = new HostPorts((open) => connection.openStream(open))
@@ -257,6 +260,30 @@ function followLosses(api: typeof vscode, remote: Remote): void {
     remote.files.announce([...roots, ...open].map((path) => ({ type: FileChangeType.UPDATED, path })))
     void api.commands.executeCommand('workbench.files.action.refreshFilesExplorer')
   })
+}
+
+/** What runs for this folder of this host is marked and remembered by its place. */
+function placeOf(connection: HostConnection, address: Address): string {
+  return `${connection.host}:${address.workspace ?? address.folder ?? ''}`
+}
+
+/** A text of the daemon's folder that outlives the page. */
+function keptText(userData: TowlineFileSystem, name: string): Kept {
+  const uri = URI.from({ scheme: 'vscode-userdata', path: `/User/state/${name}.json` })
+  return {
+    load: async () => new TextDecoder().decode(await userData.readFile(uri)),
+    save: async (text) => {
+      await userData.makeFolders('/User/state')
+      await userData.stat(uri).catch(() => {})
+      await userData.writeFile(uri, new TextEncoder().encode(text), { create: true, overwrite: true, unlock: false, atomic: false })
+    }
+  }
+}
+
+/** Python, R and other sessions of the host. */
+function openSessions(api: typeof vscode, { address }: WindowParts, connection: HostConnection, userData: TowlineFileSystem): SessionViews {
+  const place = hash(placeOf(connection, address))
+  return registerSessions({ api, connection, folder: address.folder, tag: `window:${place}`, kept: keptText(userData, `sessions-${place}`), test: address.test })
 }
 
 /** A short name for a place: FNV-1a, twice. */

@@ -1,4 +1,6 @@
 /* What Towline's own extension adds to the workbench: commands, the remote menu, labels, settings. */
+import { SESSION_SETTINGS, sessionContributions } from '../sessions/manifest'
+
 export const CATEGORY = 'Remote-SSH'
 
 export const ID = {
@@ -48,14 +50,23 @@ export function manifest(authority: string | undefined, host: string | undefined
   const command = (id: string, title: string) => ({ command: id, title, category: CATEGORY })
   const remote = 'towline.remote'
   const lends = 'towline.lendsInternet'
+  const sessions = authority ? sessionContributions() : undefined
   return {
     name: 'towline',
+    displayName: 'Towline',
     publisher: 'towline',
     version: '0.1.0',
     engines: { vscode: '*' },
     enabledApiProposals: ['contribLabelFormatterWorkspaceTooltip', 'resolvers', 'externalUriOpener'],
     contributes: {
+      notebooks: sessions?.notebooks,
+      notebookRenderer: sessions?.notebookRenderer,
+      languages: sessions?.languages,
+      viewsContainers: sessions?.viewsContainers,
+      views: sessions?.views,
+      keybindings: sessions?.keybindings,
       commands: [
+        ...(sessions?.commands ?? []),
         command(ID.connect, 'Connect to Host...'),
         command(ID.connectCurrent, 'Connect Current Window to Host...'),
         command(ID.showLog, 'Show Log'),
@@ -69,7 +80,9 @@ export function manifest(authority: string | undefined, host: string | undefined
         { command: 'simpleBrowser.show', title: 'Show', category: 'Simple Browser' }
       ],
       menus: {
+        ...sessions?.menus,
         commandPalette: [
+          ...(sessions?.menus.commandPalette ?? []),
           { command: ID.reconnect, when: remote },
           { command: ID.close, when: remote },
           { command: ID.menu, when: 'false' },
@@ -89,12 +102,12 @@ export function manifest(authority: string | undefined, host: string | undefined
           { command: ID.close, group: 'remote_10_ssh_3@1', when: remote }
         ]
       },
-      configuration: { title: 'Towline', properties: SETTINGS },
+      configuration: { title: 'Towline', properties: { ...SETTINGS, ...SESSION_SETTINGS } },
       resourceLabelFormatters: authority
         ? [{ scheme: 'vscode-remote', authority, formatting: { label: '${path}', separator: '/', tildify: true, workspaceSuffix: `SSH: ${host}` } }]
         : [],
-      viewsWelcome: authority
-        ? []
+      viewsWelcome: sessions
+        ? sessions.viewsWelcome
         : [{ view: 'workbench.explorer.emptyView', contents: `Connect to a host to open its folders.\n[Connect to Host...](command:${ID.connect})` }]
     }
   }

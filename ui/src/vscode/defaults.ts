@@ -15,6 +15,7 @@ export const CONFIGURATION: Record<string, unknown> = {
   'extensions.autoCheckUpdates': false,
   'extensions.ignoreRecommendations': true,
   'interactiveWindow.executeWithShiftEnter': false,
+  'interactiveWindow.collapseCellInputCode': 'never',
   /* the program's own title is the best name of a tab */
   'terminal.integrated.tabs.title': '${sequence}',
   'terminal.integrated.tabs.description': '${task}${separator}${local}',

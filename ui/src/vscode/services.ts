@@ -22,7 +22,6 @@ import log from '@codingame/monaco-vscode-log-service-override'
 import markers from '@codingame/monaco-vscode-markers-service-override'
 import model from '@codingame/monaco-vscode-model-service-override'
 import multiDiff from '@codingame/monaco-vscode-multi-diff-editor-service-override'
-import notebook from '@codingame/monaco-vscode-notebook-service-override'
 import notifications from '@codingame/monaco-vscode-notifications-service-override'
 import outline from '@codingame/monaco-vscode-outline-service-override'
 import output from '@codingame/monaco-vscode-output-service-override'
@@ -52,6 +51,7 @@ import workingCopy from '@codingame/monaco-vscode-working-copy-service-override'
 import trust from '@codingame/monaco-vscode-workspace-trust-service-override'
 import type { TowlineFileSystem } from '../host/fs'
 import type { TowlineTerminals } from '../host/terminal'
+import { notebookServices } from './notebookGate'
 import { withoutRemoteExtensionHost } from './remoteAgent'
 import { StateFile } from './stateFile'
 import { TowlineRemoteExplorerService, TowlineTunnelService } from './tunnelServices'
@@ -61,8 +61,9 @@ export interface RemoteParts {
   agentService: new () => object
 }
 
-/** VS Code's state goes to `userData`; `remote` is left out in a window without a host. */
-export function services(userData: TowlineFileSystem, remote: RemoteParts | undefined): IEditorOverrideServices {
+/** VS Code's state goes to `userData`; `remote` is left out in a window without a host. `notebooksReady`: it is known
+ *  how to read notebooks. */
+export function services(userData: TowlineFileSystem, remote: RemoteParts | undefined, notebooksReady: Promise<void>): IEditorOverrideServices {
   const extensionServices = extensions({ enableWorkerExtensionHost: true }) as Record<string, unknown>
   if ('extensionService' in extensionServices) withoutRemoteExtensionHost(extensionServices.extensionService)
   return {
@@ -70,7 +71,7 @@ export function services(userData: TowlineFileSystem, remote: RemoteParts | unde
     ...keybindings(), ...textmate(), ...theme(), ...languages(), ...debug(), ...preferences(), ...outline(), ...timeline(), ...banner(),
     ...statusBar(), ...titleBar(), ...snippets(), ...output(), ...terminal(remote?.terminals), ...search(), ...markers(),
     ...accessibility(), ...languageDetection(), ...storage({ databaseFactories: databases(userData) }), ...lifecycle(), ...environment(), ...trust(),
-    ...workingCopy(), ...scm(), ...testing(), ...notebook(), ...welcome(), ...walkthrough(), ...userDataProfile(), ...task(),
+    ...workingCopy(), ...scm(), ...testing(), ...notebookServices(notebooksReady), ...welcome(), ...walkthrough(), ...userDataProfile(), ...task(),
     ...comments(), ...emmet(), ...interactive(), ...multiDiff(), ...relauncher(), ...host(), ...explorer(), ...secrets(), ...bulkEdit(),
     ...authentication(), ...remoteAgent({ scanRemoteExtensions: false }),
     ...(remote ? {
