@@ -23,6 +23,8 @@ interface Slot {
   /* of a stream: how much of `text` a view has */
   told: number
   changed: boolean
+  /* the text ends with a return that waits for what comes */
+  returned?: boolean
   head?: string
 }
 
@@ -78,7 +80,8 @@ export class Outputs {
     }
     const slot = this.slots.at(-1)!
     const o = slot.output as Output & { output_type: 'stream' }
-    const joined = joinStream(o.text, text)
+    const joined = joinStream(o.text, text, slot.returned)
+    slot.returned = text.endsWith('\r')
     if (joined.from < slot.told) slot.changed = true
     o.text = joined.text
     if (o.text.length > STREAM) this.shorten(slot, o)
@@ -169,9 +172,10 @@ function lineEnd(text: string, from: number): number {
   return lf < 0 ? from : lf + 1
 }
 
-/** Appends to a terminal's text: a carriage return begins the line anew, a backspace takes a character. `from`: where it changed. */
-export function joinStream(before: string, text: string): { text: string; from: number } {
-  if (!/[\r\b]/.test(text) && before.charCodeAt(before.length - 1) !== 13) return { text: before + text, from: before.length }
+/** Appends to a terminal's text: a carriage return begins the line anew, a backspace takes a character. `from`: where it changed.
+ *  (A long text that is only appended to is not looked at: that would copy it each time.) */
+function joinStream(before: string, text: string, returned = false): { text: string; from: number } {
+  if (!returned && !/[\r\b]/.test(text)) return { text: before + text, from: before.length }
   const line = before.lastIndexOf('\n') + 1
   let done = before.slice(0, line)
   let rest = before.slice(line)

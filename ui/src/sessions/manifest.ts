@@ -122,11 +122,11 @@ export function sessionContributions() {
         { command: CMD.copyValue, when: `view == ${VIEW.variables}`, group: '2_copy' }
       ],
       'notebook/toolbar': [
-        { command: CMD.interruptHere, when: notebook, group: 'navigation/execute@3' }, { command: CMD.restartHere, when: notebook, group: 'navigation/execute@5' },
+        { command: CMD.restartHere, when: notebook, group: 'navigation/execute@5' },
         { command: CMD.restartRunAll, when: `${notebook} && notebookType == jupyter-notebook`, group: 'navigation/execute@6' }
       ],
       'interactive/toolbar': [
-        { command: CMD.interruptHere, when: notebook, group: 'navigation@1' }, { command: CMD.restartHere, when: notebook, group: 'navigation@2' }
+        { command: CMD.restartHere, when: notebook, group: 'navigation@2' }
       ],
       'editor/title/run': [
         { command: CMD.run, when: 'resourceLangId =~ /^(python|r)$/ && towline.remote', group: 'navigation@1' }, { command: CMD.runFile, when: 'resourceLangId =~ /^(python|r)$/ && towline.remote', group: 'navigation@2' }
