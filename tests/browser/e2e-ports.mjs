@@ -128,6 +128,17 @@ test('an application with WebSocket, redirect and server-sent events works throu
   await tab.close()
 })
 
+test('the same application in the viewer inside the window', async () => {
+  await showView()
+  await portMenu(page, app, 'Preview in Editor')
+  const at = await local(app)
+  const inViewer = (frame) => new URL(frame.url()).port === at && frame.parentFrame() !== null
+  await win.waitFrame(page, 'echo: hello', inViewer)
+  await win.waitFrame(page, 'event 3', inViewer)
+  await win.shot(browser, page, 'e2e-ports-app')
+  await win.command(page, 'workbench.action.closeAllEditors')
+})
+
 test('ssh killed: the WebSocket stays open and goes on', async () => {
   const tab = await newTab(() => portMenu(page, app, 'Open in Browser'))
   await tab.waitForSelector('#ws:has-text("echo: hello")', { timeout: win.DEADLINE })
@@ -139,13 +150,15 @@ test('ssh killed: the WebSocket stays open and goes on', async () => {
 })
 
 test('the address in the terminal opens through the forward', async () => {
-  await win.withApi(page, (api) => api.workspace.getConfiguration('workbench').update('externalUriOpeners', { 'http://localhost:*': 'default' }, api.ConfigurationTarget.Global))
+  const opener = (rule) => win.withApi(page, (api, r) => api.workspace.getConfiguration('workbench').update('externalUriOpeners', r ?? undefined, api.ConfigurationTarget.Global), rule)
+  await opener({ 'http://localhost:*': 'default' })
   const port = await local(app)
   await win.command(page, 'workbench.action.terminal.focus')
   const tab = await newTab(() => win.command(page, 'workbench.action.terminal.openUrlLink'))
   await tab.waitForSelector('#ws:has-text("echo: hello")', { timeout: win.DEADLINE })
   assert.equal(new URL(tab.url()).port, port)
   await tab.close()
+  await opener(null)
 })
 
 test('Stop Forwarding ends it; Forward a Port offers it again', async () => {
@@ -177,6 +190,20 @@ test('towline forward shows in the view, towline unforward takes it away', async
   assert.match((await portText(page, port)).join('|'), /Forwarded by a Command/)
   await order('towline', { argv: ['unforward', here.alias, String(port)] })
   await waitNoPort(page, port)
+})
+
+test('httpuv, which Shiny stands on, in the viewer: page and WebSocket', async () => {
+  put('app.R', SHINY)
+  const port = await freePort()
+  await win.openTerminal(page)
+  await win.runInTerminal(page, `clear; Rscript app.R ${port}`)
+  await showView()
+  await waitPort(page, port)
+  await win.until(async () => (await fetch(`http://localhost:${await local(port)}/`).then((r) => r.text(), () => '')).includes('WebSocket'), 'the page')
+  await portMenu(page, port, 'Preview in Editor')
+  await win.waitFrame(page, 'R says: 42')
+  await win.shot(browser, page, 'e2e-ports-httpuv')
+  await win.command(page, 'workbench.action.closeAllEditors')
 })
 
 test('the internet lent from the window: a new terminal asks this machine, which keeps its own networks to itself', async () => {
@@ -248,9 +275,21 @@ class App(BaseHTTPRequestHandler):
             self.wfile.write(struct.pack('!BB', 0x81, len(out)) + out)
             self.wfile.flush()
 
+# a page that is closed resets its connections: no matter for the terminal
+ThreadingHTTPServer.handle_error = lambda *a: None
 port = int(sys.argv[1])
 print('listening on http://localhost:%d/' % port, flush=True)
 ThreadingHTTPServer(('127.0.0.1', port), App).serve_forever()
+`
+
+/* a page whose numbers come from R over a WebSocket */
+const SHINY = String.raw`
+page <- paste0("<!doctype html><h1>httpuv</h1><p id=out></p><script>",
+  "const ws = new WebSocket('ws://' + location.host + '/'); ws.onopen = () => ws.send('6 * 7');",
+  "ws.onmessage = (e) => document.getElementById('out').textContent = 'R says: ' + e.data</script>")
+httpuv::runServer('127.0.0.1', as.integer(commandArgs(TRUE)[1]), list(
+  call = function(req) list(status = 200L, headers = list('Content-Type' = 'text/html'), body = page),
+  onWSOpen = function(ws) ws$onMessage(function(binary, m) ws$send(as.character(eval(parse(text = m)))))))
 `
 
 const failed = await run({ browser, current: () => page })

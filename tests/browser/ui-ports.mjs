@@ -2,6 +2,7 @@
  * deadline: 900 */
 import assert from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import http from 'node:http'
 import net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
@@ -255,7 +256,7 @@ test('remote.portsAttributes: port, range, host:port and command; every onAutoFo
   await setting('remote.portsAttributes', {
     31820: { label: 'Ignored', onAutoForward: 'ignore' }, '31821-31822': { label: 'Range', onAutoForward: 'silent' },
     '.*special\\.js': { label: 'By Command', onAutoForward: 'openPreview' }, 31824: { onAutoForward: 'openBrowser' },
-    31825: { onAutoForward: 'openBrowserOnce', protocol: 'http' }, 'db:31826': { label: 'Database', protocol: 'http' }
+    31825: { onAutoForward: 'openBrowserOnce', protocol: 'http' }, 41828: { onAutoForward: 'notify', label: 'Told' }, 'db:31826': { label: 'Database', protocol: 'http' }
   })
   await ports.listen(31820)
   await ports.listen(31822)
@@ -285,6 +286,21 @@ test('remote.portsAttributes: port, range, host:port and command; every onAutoFo
   assert.equal(browser.context.pages().length, before, 'once is once')
   assert.equal(ports.at(31820), undefined)
   assert.equal(await page.$$eval('.notification-toast', (n) => n.filter((t) => /is available/.test(t.textContent)).length), 0)
+  /* from 32768 on only with a rule */
+  await ports.listen(41829)
+  await waitPort(page, 41829)
+  await win.until(async () => {
+    await ports.listen(41828)
+    await waitPort(page, 'Told (41828)')
+    /* at most one in five seconds */
+    const told = await page.waitForSelector('.notification-toast:has-text("Your application (Told) running on port 41828 is available.")', { timeout: 1000 }).catch(() => null)
+    if (!told) await ports.silence(41828)
+    if (!told) await waitNoPort(page, 41828)
+    return told
+  }, 'the message about port 41828')
+  assert.equal(await page.$$eval('.notification-toast', (n) => n.filter((t) => /41829/.test(t.textContent)).length), 0)
+  for (const p of [41828, 41829]) await ports.silence(p)
+  await clearNotes()
   await setting('remote.portsAttributes', null)
   await setting('remote.otherPortsAttributes', { onAutoForward: 'silent', label: 'Other' })
   await ports.listen(31827)
@@ -383,6 +399,24 @@ test('a link in a terminal opens through its forward, with another port where th
   await setting('workbench.externalUriOpeners', null)
   const external = await win.withApi(page, async (api) => (await api.env.asExternalUri(api.Uri.parse('http://127.0.0.1:31850/x'))).toString())
   assert.equal(external, `http://localhost:${ports.at(31850).localPort}/x`)
+})
+
+test('remote.forwardOnOpen off: a link in a terminal is left as it is', async () => {
+  const mine = http.createServer((q, a) => a.end('of this machine')).listen(31852, 'localhost')
+  await ports.listen(31852, { owned: false })
+  await setting('remote.forwardOnOpen', false)
+  await setting('workbench.externalUriOpeners', { 'http://localhost:*': 'default' })
+  await win.command(page, 'workbench.action.terminal.focus')
+  await win.runInTerminal(page, 'clear; echo http://localhost:31852/left')
+  await win.waitTerminal(page, /^http:\/\/localhost:31852/m)
+  const tab = await newTab(() => win.command(page, 'workbench.action.terminal.openUrlLink'))
+  assert.equal(await tab.textContent('body'), 'of this machine')
+  assert.equal(ports.at(31852), undefined)
+  await tab.close()
+  mine.close()
+  await setting('workbench.externalUriOpeners', null)
+  await setting('remote.forwardOnOpen', null)
+  await ports.silence(31852)
 })
 
 test('a page that the host wants to show: asked, obeyed, or refused, by the user\'s rule', async () => {
