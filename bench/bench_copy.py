@@ -2,13 +2,16 @@
 """bench_copy.py - copies: ours, scp, rsync and tar through ssh in one run, with the ratios.
 
 Starts a private sshd and copies 10,000 files of 4 KiB (100 folders) and one file of 1 GiB, up and down, with a delay of 0 and (--delay) 50 ms.
-One row a figure: median seconds of each, and both of ours divided by the peer's (below 1: we are faster). Every round begins with an empty place.
+One row a figure: median seconds of each, and both of ours divided by the peer's (below 1: we are faster). Every copy goes to a new place.
 Ours goes through the daemon's connection (`towline upload`, connected before) and, as `direct`, with a login of its own, like the peers.
 Below each row the goals, met or not: small files ahead of tar and rsync; a large file at most 1.1 times `ssh cat` without delay, four times as fast as scp with it.
-A busy machine moves every figure: read the ratios, of several rounds.
+A busy machine moves every figure: read the ratios, of several rounds. Behind `cpu`: the same with the processor time of both sides together,
+which other work on the machine moves far less (as root, where cgroups count it).
 Options: --quick (2,000 files, 64 MiB, 1 round), --rounds N, --delay, --only-delay, --json FILE.
 """
 import argparse
+import atexit
+import itertools
 import json
 import os
 import queue
@@ -24,6 +27,41 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests"))
 os.environ.setdefault("TOWLINE_STAGE", "build/stage")  # figures of the released programs, not of the sanitizer build
 from harness import Daemon, Sshd  # noqa: E402
+
+
+class Cpu:
+    """Processor seconds of this process and all that it starts, both ends of the connection: of a control group, or unknown (None)."""
+    PLACES = (("/sys/fs/cgroup/cpuacct", "cpuacct.usage", 1e9), ("/sys/fs/cgroup", "cpu.stat", 1e6))
+
+    def __init__(self):
+        self.group = None
+        for top, name, scale in self.PLACES:
+            group = os.path.join(top, f"towline-bench-{os.getpid()}")
+            try:
+                os.mkdir(group)
+                if os.path.exists(os.path.join(group, name)):
+                    with open(os.path.join(group, "cgroup.procs"), "w") as f:
+                        f.write(str(os.getpid()))
+                    self.group, self.top, self.name, self.scale = group, top, name, scale
+                    atexit.register(self.leave)
+                    return
+                os.rmdir(group)
+            except OSError:
+                pass
+
+    def leave(self):
+        try:
+            with open(os.path.join(self.top, "cgroup.procs"), "w") as f:
+                f.write(str(os.getpid()))
+            os.rmdir(self.group)
+        except OSError:
+            pass  # something that was started still runs
+
+    def used(self):
+        if not self.group:
+            return None
+        with open(os.path.join(self.group, self.name)) as f:
+            return int(re.search(r"\d+", f.read()).group()) / self.scale
 
 
 class Slow:
@@ -143,7 +181,7 @@ def main():
     ap.add_argument("--json")
     a = ap.parse_args()
     rounds = a.rounds or (1 if a.quick else 3)
-    rows = {}
+    rows, cpu, number = {}, Cpu(), itertools.count()
     for delay in (50,) if a.only_delay else (0, 50) if a.delay else (0,):
         slow = Slow()
         with Sshd() as host, Daemon(host) as local:
@@ -159,25 +197,38 @@ def main():
             for what in ("small", "big"):
                 for direction in ("up", "down"):
                     top = host.home if direction == "up" else local.dir
-                    dst = os.path.join(top, "copy")
                     src = os.path.join(here if direction == "up" else there, what)
-                    times = {}
-                    for _ in range(rounds):
-                        for name, argv in commands(host, local, direction, what, src, dst, delay).items():
-                            shutil.rmtree(dst, ignore_errors=True)
+                    times, work = {}, {}
+                    for turn in range(rounds):
+                        # who is first finds an emptier file system
+                        names = list(commands(host, local, direction, what, src, top, delay))
+                        for name in names[turn % len(names):] + names[:turn % len(names)]:
+                            # a new place each time: ext4 searches long for inodes where many were freed in the last minutes
+                            dst = os.path.join(top, f"copy{next(number)}")
+                            argv = commands(host, local, direction, what, src, dst, delay)[name]
                             os.mkdir(dst)
                             os.chown(dst, host.uid if direction == "up" else os.geteuid(), -1)
-                            start = time.perf_counter()
+                            os.sync()
+                            used, start = cpu.used(), time.perf_counter()
                             done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
                             if done.returncode:
                                 raise SystemExit("%s: status %d: %s" % (" ".join(argv), done.returncode, done.stderr.decode(errors="replace")[-600:]))
                             times.setdefault(name, []).append(time.perf_counter() - start)
-                    shutil.rmtree(dst, ignore_errors=True)
-                    row = {n: statistics.median(t) for n, t in times.items()}
-                    rows[f"{what} {direction} {delay} ms"] = row
+                            if used is not None:
+                                time.sleep(0.2)  # what ends behind it on the other side
+                                work.setdefault(name, []).append(cpu.used() - used)
+                            if what == "big":
+                                shutil.rmtree(dst)
+                    row = {n: statistics.median(times[n]) for n in names}
+                    load = {n: statistics.median(work[n]) for n in names if n in work}
+                    rows[f"{what} {direction} {delay} ms"] = {"seconds": row, "cpu": load}
                     print(f"{what:6}{direction:5}{delay:3} ms  " + "  ".join(
                         f"{n} {t:.2f} s" + (f" (x{row['towline'] / t:.2f}, x{row['direct'] / t:.2f})" if n not in ("towline", "direct") else "")
                         for n, t in row.items()), flush=True)
+                    if load:
+                        print("            cpu  " + "  ".join(
+                            f"{n} {t:.2f} s" + (f" (x{load['towline'] / t:.2f}, x{load['direct'] / t:.2f})" if n not in ("towline", "direct") else "")
+                            for n, t in load.items()), flush=True)
                     print("                " + "; ".join(f"{text}: {'met' if met else 'NOT MET'}" for text, met in goals(what, delay, row)), flush=True)
     if a.json:
         with open(a.json, "w") as f:
