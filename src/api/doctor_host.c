@@ -135,6 +135,15 @@ static int tell_home(struct doctor *d, const char *facts)
 	if (!code)
 		return doctor_tell(d, "home", DOCTOR_OK, 0, NULL, "%s; %lld MB free", dir,
 				   free_kb / 1024);
+	if (else_where && !d->o->install_path)
+		return doctor_tell(d, "home", DOCTOR_NOTE, 0,
+				   "Free space there, or set remote.SSH.serverInstallPath for this "
+				   "host: the other places do not always outlive a restart of it.",
+				   "%s %s (%s, %lld kB free): the server goes elsewhere", dir,
+				   what[code == TL_E_NOEXEC    ? 2
+					: code == TL_E_NOSPACE ? 1
+							       : 0],
+				   strcmp(said, "ok") == 0 ? "too little space" : said, free_kb);
 	return doctor_tell(
 	    d, "home", DOCTOR_BAD, code,
 	    else_where

@@ -4,8 +4,11 @@
 #include <unistd.h>
 
 #include "api/doctor.h"
+#include "base/limits.h"
 #include "base/str.h"
 #include "cmd/cmd_util.h"
+#include "dial/install_path.h"
+#include "loop/fsx.h"
 
 const char *const cmd_doctor_usage =
     "usage: towline doctor [--json] HOST\n"
@@ -28,6 +31,8 @@ const char *const cmd_doctor_usage =
     "login, 44 or 45 host key, 48 configuration, 60 platform, 66 shell, 26, 27 or 63 home, 62 or "
     "64\n"
     "server; all in towline(1).\n";
+
+#define SETTINGS_BYTES (1024 * 1024)
 
 struct visit {
 	const struct cmd_globals *g;
@@ -95,11 +100,32 @@ static void print_end(struct visit *v, const char *host, const struct tl_err *er
 	free(text);
 }
 
+/* remote.SSH.serverInstallPath of the user's settings. */
+static int read_place(const char *host, char **ret, struct tl_err *err)
+{
+	char dir[TL_LIMIT_PATH], path[TL_LIMIT_PATH + 32];
+	yyjson_doc *doc = NULL;
+	struct buf b;
+	int rc;
+
+	if (!api_config_dir(dir, sizeof(dir)))
+		return 0;
+	snprintf(path, sizeof(path), "%s/User/settings.json", dir);
+	buf_init(&b, SETTINGS_BYTES);
+	if (fs_read(path, &b, NULL) == 0)
+		doc = json_parse_relaxed(buf_data(&b), NULL);
+	rc = dial_install_path(yyjson_doc_get_root(doc), host, ret, err);
+	yyjson_doc_free(doc);
+	buf_fini(&b);
+	return rc;
+}
+
 int cmd_doctor(int argc, char **argv, const struct cmd_globals *g)
 {
 	struct doctor_options o = {.how = g->host, .ssh_path = getenv("TOWLINE_SSH")};
 	struct visit v = {.g = g};
 	struct tl_err err = {0};
+	char *place = NULL;
 	int rc = cmd_words(g, &argc, argv, 1, 1, "HOST");
 
 	if (rc)
@@ -109,10 +135,13 @@ int cmd_doctor(int argc, char **argv, const struct cmd_globals *g)
 	yyjson_mut_doc_set_root(v.doc, yyjson_mut_obj(v.doc));
 	v.steps = yyjson_mut_obj_add_arr(v.doc, yyjson_mut_doc_get_root(v.doc), "steps");
 	o.host = argv[1];
+	rc = read_place(argv[1], &place, &err);
+	o.install_path = place;
 	o.ui = &v.ui.api;
 	o.on_step = on_step;
 	o.ctx = &v;
-	rc = doctor_run(&o, &err);
+	rc = rc ? rc : doctor_run(&o, &err);
+	free(place);
 	cmd_ui_clear(&v.ui);
 	/* the way did not even begin */
 	if (rc && !v.broken) {

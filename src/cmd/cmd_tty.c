@@ -182,7 +182,14 @@ static void progress(void *ctx, const char *host, const char *step, const char *
 	int n;
 
 	(void)host;
-	(void)step;
+	if (strcmp(step, "notice") == 0 && !ui->g->json) {
+		cmd_ui_clear(ui);
+		fputs("towline: ", stderr);
+		for (const char *p = text; *p; p++)
+			fputc((unsigned char)*p < 0x20 || *p == 0x7f ? ' ' : *p, stderr);
+		fputc('\n', stderr);
+		return;
+	}
 	if (ui->g->quiet)
 		return;
 	n = total > 0

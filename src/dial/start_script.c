@@ -59,15 +59,47 @@ static const char part_private[] =
     "why(){ case \"$1\" in *'o space'*|*quota*)w=NOSPACE;;*)w=${2:-INSTALL};;esac;fail $w "
     "\"$1\";};";
 
+/* Folders for a home that cannot hold the program: each with a name of its own user, closed to
+ * others. The program of an earlier connection is looked for in all of them. */
+#define ELSEWHERE "\"$XDG_RUNTIME_DIR\" /dev/shm /var/tmp /tmp"
+static const char part_elsewhere[] =
+    "i=$(id -u 2>/dev/null);"
+    "ours(){ case $q in \"/.towline\"*)return 1;;esac;"
+    "x=$(LC_ALL=C ls -ldn \"$q\" 2>/dev/null);set -- $x;"
+    "case \"$1 $3\" in drwx------*\" $i\")return 0;;esac;return 1;};"
+    "[ -z \"$i\" ]||for x in " ELSEWHERE ";do q=$x/.towline-server-$i;ours||continue;"
+    "f=$q/bin/$v-$k/towline-host;good||continue;"
+    "say note \"the server runs from $q, because $d could not hold it\";run;done;"
+    "f=$d/bin/$v-$k/towline-host;";
+
 /* From here on something is written. tidy leaves nothing behind, not even empty folders. */
-static const char part_tidy[] =
-    "umask 077;h=$(uname -n);b=$d/bin;t=$b/.new.$h.$$;l=$b/.lock;"
-    "tidy(){ rm -f \"$t\";[ $mine = 0 ]||rm -f \"$l\";"
-    "rmdir \"$b/$v-$k\" \"$b\" \"$d\" 2>/dev/null;};"
-    "trap tidy 0;trap 'exit 1' 1 2 13 15;"
-    "why(){ case \"$1\" in *'o space'*|*quota*)w=NOSPACE;;*ead-only*)w=ROFS;;"
-    "*ermission*)w=ACCES;;*)w=INSTALL;;esac;fail $w \"$1\";};"
-    "e=$(LC_ALL=C mkdir -p \"$b\" 2>&1)||why \"$e\";";
+#define TIDY                                                                                       \
+	"umask 077;h=$(uname -n);at(){ b=$1/bin;t=$b/.new.$h.$$;l=$b/.lock;"                       \
+	"f=$b/$v-$k/towline-host;};at \"$d\";"                                                     \
+	"tidy(){ rm -f \"$t\";[ $mine = 0 ]||rm -f \"$l\";"                                        \
+	"rmdir \"$b/$v-$k\" \"$b\" \"$d\" 2>/dev/null;};"                                          \
+	"trap tidy 0;trap 'exit 1' 1 2 13 15;"                                                     \
+	"why(){ case \"$1\" in *'o space'*|*uota*)w=NOSPACE;;*ead-only*)w=ROFS;;"                  \
+	"*noexec*)w=NOEXEC;;*ermission*)w=ACCES;;*)w=INSTALL;;esac;fail $w \"$1\";};"
+/* a folder that was chosen, and no other */
+static const char part_tidy[] = TIDY "e=$(LC_ALL=C mkdir -p \"$b\" 2>&1)||why \"$e\";";
+/* can: the folder takes a file of the program's size, and runs it. The first that can, the home
+ * before all others; its reason is told where none can. */
+static const char part_pick[] = TIDY
+    "can(){ e=$(LC_ALL=C mkdir -p \"$b\" 2>&1)||return 1;"
+    "if has dd;then e=$(LC_ALL=C dd if=/dev/zero of=\"$t\" bs=65536 count=12 2>&1)||"
+    "{ rm -f \"$t\";return 1;};fi;"
+    "e=$({ LC_ALL=C;export LC_ALL;printf '#!/bin/sh\\n' >\"$t\"&&chmod 700 \"$t\";} 2>&1)||"
+    "{ rm -f \"$t\";return 1;};"
+    "(\"$t\") >/dev/null 2>&1;x=$?;rm -f \"$t\";[ $x = 0 ]&&return 0;e=\"$b is mounted noexec\";"
+    "return 1;};"
+    "pick(){ can&&return 0;x=$(printf '\\nx');c=${e%%\"${x%x}\"*};z=$d;rmdir \"$b\" \"$d\" "
+    "2>/dev/null;[ -n \"$i\" ]||return 1;"
+    "for x in " ELSEWHERE ";do [ -d \"$x\" ]||continue;q=$x/.towline-server-$i;"
+    "mkdir -m 700 \"$q\" 2>/dev/null;ours||continue;d=$q;at \"$d\";"
+    "can&&{ say note \"$z cannot hold the server ($c): it is in $q\";return 0;};"
+    "rmdir \"$b\" \"$q\" 2>/dev/null;done;d=$z;at \"$d\";e=$c;return 1;};"
+    "pick||why \"$e\";";
 
 /* One installer at a time. The lock is a symbolic link, made with its owner's name in one step, so
  * there is no moment at which it has no owner. A dead owner of this machine loses it; one whose
@@ -137,12 +169,14 @@ static const char part_place[] =
  * end, and what is ours is removed here. */
 static int put_errand(struct buf *out, const struct start_spec *s)
 {
-	int rc = buf_printf(out,
-			    "TOWLINE_SERVER_DIR=$d;export TOWLINE_SERVER_DIR;r=none;"
-			    "for f in $(ls -t \"$d/bin\" 2>/dev/null);do f=$d/bin/$f/towline-host;"
-			    "[ -x \"$f\" ]&&\"$f\" server %s --mark \"$n\" --lines %d 2>/dev/null&&"
-			    "{ r=;break;};done;",
-			    s->errand, s->errand_lines > 0 ? s->errand_lines : 200);
+	int rc = buf_printf(
+	    out,
+	    "TOWLINE_SERVER_DIR=$d;export TOWLINE_SERVER_DIR;r=none;i=$(id -u);"
+	    "for f in \"$d\" " ELSEWHERE ";do [ \"$f\" = \"$d\" ]||"
+	    "f=$f/.towline-server-$i;for f in \"$f\"/bin/*/towline-host;do "
+	    "[ $r ]&&[ -x \"$f\" ]&&\"$f\" server %s --mark \"$n\" --lines %d 2>/dev/null&&"
+	    "r=;done;done;",
+	    s->errand, s->errand_lines > 0 ? s->errand_lines : 200);
 
 	/* one without that face, or a damaged one */
 	if (rc == 0 && strcmp(s->errand, "kill") * strcmp(s->errand, "uninstall") == 0)
@@ -158,8 +192,10 @@ static int put_errand(struct buf *out, const struct start_spec *s)
 	return rc ? rc : buf_put_str(out, "say done \"$r\";cat >/dev/null\n");
 }
 
-static const char *const parts[] = {part_run,  part_tidy,  part_lock, part_ask,
-				    part_take, part_place, NULL};
+static const char *const parts[] = {part_run, part_elsewhere, part_pick,  part_lock,
+				    part_ask, part_take,      part_place, NULL};
+static const char *const parts_chosen[] = {part_run,  part_tidy,  part_lock, part_ask,
+					   part_take, part_place, NULL};
 static const char *const parts_private[] = {part_private, part_ask_private, part_take_private,
 					    NULL};
 
@@ -265,7 +301,10 @@ int start_script(struct buf *out, const struct start_spec *s, struct tl_err *err
 	rc = rc ? rc
 		: buf_put_str(out, "*)fail NOARCH \"$m\";;esac;[ -n \"$s\" ]||fail NOBIN \"$a\";");
 	rc = rc ? rc : buf_put_str(out, part_good);
-	for (const char *const *p = s->private_server ? parts_private : parts; *p && !rc; p++)
+	for (const char *const *p = s->private_server ? parts_private
+				    : s->install_path ? parts_chosen
+						      : parts;
+	     *p && !rc; p++)
 		rc = buf_put_str(out, *p);
 	rc = rc ? rc : buf_put_str(out, "run\n");
 	if (rc)

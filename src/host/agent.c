@@ -16,7 +16,11 @@
 #include "base/str.h"
 #include "base/version.h"
 #include "host/agent_holds.h"
+#include "host/agent_helper.h"
 #include "host/agent_log.h"
+
+#define TIDY_AFTER_MS 20000 /* not while somebody waits for a window */
+#define TIDY_MAX_MS   60000
 
 static const char usage[] =
     "usage: towline-host agent [--run-dir DIR] [--idle-ms N] [--ready-fd FD]\n"
@@ -132,6 +136,20 @@ static int agent_listen(struct agent *a, const char *forced, struct tl_err *err)
 	return listen_unix(&a->loop, &a->listener, a->socket_path, conn_accept, a, err);
 }
 
+static void tidied(void *ctx, int rc, struct tl_bytes out)
+{
+	(void)ctx, (void)rc, (void)out;
+}
+
+static void on_tidy(void *ctx)
+{
+	struct tl_err err = {0};
+
+	if (helper_run(ctx, (const char *[]){"server", "prune", NULL}, TIDY_MAX_MS, tidied, ctx,
+		       &err) != 0)
+		log_warn("cannot look for old versions: %s", err.text);
+}
+
 static int agent_init(struct agent *a, const struct agent_options *o, struct tl_err *err)
 {
 	int rc;
@@ -145,6 +163,8 @@ static int agent_init(struct agent *a, const struct agent_options *o, struct tl_
 		return err_set(err, TL_E_NOMEM, "out of memory");
 	timer_init(&a->loop, &a->idle, on_idle, a);
 	timer_init(&a->loop, &a->ending, on_ending, a);
+	timer_init(&a->loop, &a->tidy, on_tidy, a);
+	timer_start(&a->tidy, TIDY_AFTER_MS);
 	rc = signal_watch(&a->loop, &a->on_term, SIGTERM, on_signal, a);
 	if (rc == 0)
 		rc = signal_watch(&a->loop, &a->on_int, SIGINT, on_signal, a);

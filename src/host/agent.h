@@ -61,6 +61,7 @@ struct agent {
 	struct loop_timer idle, ending;
 	struct list conns, links;
 	size_t conn_count, link_count, helper_count;
+	struct loop_timer tidy; /* once, some time after the start: versions nobody uses go */
 	struct rundir run;
 	const char *forced_run_dir; /* --run-dir, or NULL */
 	char socket_path[RUNDIR_SOCKET_MAX + 1];

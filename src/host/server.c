@@ -20,6 +20,7 @@
 #include "base/str.h"
 #include "base/version.h"
 #include "host/rundir.h"
+#include "loop/child.h"
 #include "loop/fsx.h"
 #include "loop/io.h"
 #include "loop/loop.h"
@@ -81,6 +82,7 @@ static bool is_above(long pid)
 static bool version_of(const struct server *s, long pid, char out[80])
 {
 	char link[64], exe[PATH_MAX], real[PATH_MAX];
+	char *at;
 	size_t n;
 	ssize_t got;
 	struct stat st;
@@ -97,11 +99,15 @@ static bool version_of(const struct server *s, long pid, char out[80])
 	if (!realpath(s->dir, real))
 		str_copy(real, sizeof(real), s->dir);
 	n = strlen(real);
-	if (strncmp(exe, real, n) != 0 || strncmp(exe + n, "/bin/", 5) != 0 ||
-	    !strstr(exe + n, "/towline-host"))
+	at = strncmp(exe, real, n) == 0 && strncmp(exe + n, "/bin/", 5) == 0 ? exe + n + 5 : NULL;
+	/* where the home could not hold it */
+	snprintf(link, sizeof(link), "/.towline-server-%ld/bin/", (long)geteuid());
+	if (!at && (at = strstr(exe, link)))
+		at += strlen(link);
+	if (!at || !strstr(at, "/towline-host"))
 		return false;
-	exe[n + 5 + strcspn(exe + n + 5, "/")] = 0;
-	return str_copy(out, 80, exe + n + 5);
+	at[strcspn(at, "/")] = 0;
+	return str_copy(out, 80, at);
 }
 
 static void face_of(long pid, char out[32])
@@ -207,11 +213,24 @@ static bool in_use(const struct server *s, const char *version)
 	return false;
 }
 
-/* Every version below bin. */
-static void each_version(struct server *s,
-			 void (*fn)(struct server *s, int bin, const char *name,
-				    const struct stat *st, void *ctx),
-			 void *ctx)
+/* The folder that takes the program where the home cannot, one after the other; false at the end.
+ */
+static bool elsewhere(size_t i, char *out, size_t n)
+{
+	const char *const places[] = {getenv("XDG_RUNTIME_DIR"), "/dev/shm", "/var/tmp", "/tmp"};
+
+	if (i >= sizeof(places) / sizeof(places[0]))
+		return false;
+	snprintf(out, n, "%s/.towline-server-%ld", places[i] ? places[i] : "/nowhere",
+		 (long)geteuid());
+	return true;
+}
+
+/* Every version below dir/bin. */
+static void each_version_of(struct server *s, const char *dir,
+			    void (*fn)(struct server *s, int bin, const char *name,
+				       const struct stat *st, void *ctx),
+			    void *ctx)
 {
 	char path[TL_LIMIT_PATH];
 	struct dirent *e;
@@ -219,7 +238,7 @@ static void each_version(struct server *s,
 	DIR *d;
 	int n = 0;
 
-	snprintf(path, sizeof(path), "%s/bin", s->dir);
+	snprintf(path, sizeof(path), "%s/bin", dir);
 	d = opendir(path);
 	while (d && (e = readdir(d)) && n < VERSIONS_MAX) {
 		if (e->d_name[0] == '.' ||
@@ -231,6 +250,19 @@ static void each_version(struct server *s,
 	}
 	if (d)
 		closedir(d);
+}
+
+static void each_version(struct server *s,
+			 void (*fn)(struct server *s, int bin, const char *name,
+				    const struct stat *st, void *ctx),
+			 void *ctx)
+{
+	char dir[TL_LIMIT_PATH - 64];
+
+	each_version_of(s, s->dir, fn, ctx);
+	for (size_t i = 0; elsewhere(i, dir, sizeof(dir)); i++)
+		if (rundir_is_ours(dir))
+			each_version_of(s, dir, fn, ctx);
 }
 
 /* A version that nothing runs here and that nobody has started for long: other machines may share
@@ -295,8 +327,15 @@ static int do_kill(struct server *s, struct answer *a, int lines)
 static int do_prune(struct server *s, struct answer *a, int lines)
 {
 	size_t count = 0;
+	char exe[PATH_MAX];
+	char *slash;
 
 	(void)lines;
+	/* ours is in use: that counts on every machine that shares the folder */
+	if (self_path(exe, sizeof(exe)) == 0 && (slash = strrchr(exe, '/'))) {
+		*slash = 0;
+		utimensat(AT_FDCWD, exe, NULL, 0);
+	}
 	find_processes(s);
 	each_version(s, prune_one, &count);
 	yyjson_mut_obj_add_uint(a->doc, a->o, "removed", count);
@@ -307,7 +346,7 @@ static int do_prune(struct server *s, struct answer *a, int lines)
 static int do_uninstall(struct server *s, struct answer *a, int lines)
 {
 	static const char *const ours[] = {"bin", "data", "run", "agent.log", "agent.log.1"};
-	char run[64];
+	char run[64], dir[TL_LIMIT_PATH];
 	uint64_t bytes = 0;
 	int fd;
 
@@ -320,6 +359,9 @@ static int do_uninstall(struct server *s, struct answer *a, int lines)
 	snprintf(run, sizeof(run), "/tmp/towline-server-%ld", (long)geteuid());
 	if (rundir_is_ours(run))
 		bytes += tree(AT_FDCWD, run, true, 0);
+	for (size_t i = 0; elsewhere(i, dir, sizeof(dir)); i++)
+		if (rundir_is_ours(dir))
+			bytes += tree(AT_FDCWD, dir, true, 0);
 	json_add_path(a->doc, a->o, "removed", s->dir);
 	yyjson_mut_obj_add_uint(a->doc, a->o, "bytes", bytes);
 	yyjson_mut_obj_add_bool(a->doc, a->o, "complete", rmdir(s->dir) == 0 || errno == ENOENT);

@@ -164,6 +164,10 @@ class Install(Base):
         env = dict(kw.pop("env", {}), HOME=self.home)
         return Dial(self, *args, "local:", bin=kw.pop("bin", self.bin), env=env, **kw)
 
+    def chosen(self):
+        """The folder of every home, but as if the user had named it: no other one will do."""
+        return os.path.join(self.home, SERVER)
+
     def fake(self, **programs):
         """A folder for the front of PATH with these sh scripts."""
         d = scratch("tlpath-")
@@ -267,20 +271,69 @@ class Install(Base):
             tmpfs(self, self.home, f"size={size},mode=755")
             # the second one only finds out while it writes, as with a quota
             path = self.fake(df="exit 1") if not part else os.environ["PATH"]
-            self.failed(self.local(env={"PATH": path}, bin=server_folder(self, size=500000)).finish(), "NOSPACE", part)
+            self.failed(self.local("--install", self.chosen(), env={"PATH": path}, bin=server_folder(self, size=500000)).finish(),
+                        "NOSPACE", part)
             self.clean(self.home, 0)
             run(["umount", self.home])
 
     def test_noexec(self):
         tmpfs(self, self.home, "size=8m,noexec,mode=755")
-        e = self.failed(self.local().finish(), "NOEXEC")
+        e = self.failed(self.local("--install", self.chosen()).finish(), "NOEXEC")
         self.assertIn("serverInstallPath", e["message"])
         self.clean(self.home, 0)
 
     def test_read_only(self):
         tmpfs(self, self.home, "size=8m,mode=755")
         run(["mount", "-o", "remount,ro", self.home])
-        self.failed(self.local().finish(), "ROFS", self.home)
+        self.failed(self.local("--install", self.chosen()).finish(), "ROFS", self.home)
+
+    def elsewhere(self, *reasons):
+        """The program goes to the first other folder, closed to others, with a notice; there it is found again."""
+        run_dir = scratch("tlxdg-")
+        self.addCleanup(shutil.rmtree, run_dir, True)
+        there = os.path.join(run_dir, f".towline-server-{os.geteuid()}")
+        for uploads in (1, 0):
+            d = self.local(env={"XDG_RUNTIME_DIR": run_dir}).finish()
+            self.up(d, uploads)
+            (notice,) = d.all("progress", step="notice")
+            self.assertIn(there, notice["text"])
+            for r in reasons if uploads else ():
+                self.assertIn(r, notice["text"])
+            self.assertEqual(os.stat(there).st_mode & 0o7777, 0o700)
+            (version,) = os.listdir(os.path.join(there, "bin"))
+            self.assertEqual(os.listdir(os.path.join(there, "bin", version)), ["towline-host"])
+        self.clean(self.home, 0)
+
+    def test_full_home_goes_elsewhere(self):
+        tmpfs(self, self.home, "size=128k,mode=755")
+        self.elsewhere("No space left", self.home)
+
+    def test_noexec_home_goes_elsewhere(self):
+        tmpfs(self, self.home, "size=8m,noexec,mode=755")
+        self.elsewhere("is mounted noexec")
+
+    def test_read_only_home_goes_elsewhere(self):
+        tmpfs(self, self.home, "size=8m,mode=755")
+        run(["mount", "-o", "remount,ro", self.home])
+        self.elsewhere("Read-only")
+
+    def test_another_folder_must_be_ours(self):
+        tmpfs(self, self.home, "size=8m,noexec,mode=755")
+        run_dir = scratch("tlxdg-")
+        self.addCleanup(shutil.rmtree, run_dir, True)
+        trap = os.path.join(run_dir, f".towline-server-{os.geteuid()}")
+        elsewhere = scratch("tltrap-")
+        self.addCleanup(shutil.rmtree, elsewhere, True)
+        for make in (lambda: os.mkdir(trap, 0o777), lambda: os.symlink(elsewhere, trap)):
+            make()
+            if not os.path.islink(trap):
+                os.chmod(trap, 0o777)
+            d = self.local(env={"XDG_RUNTIME_DIR": run_dir}).finish()
+            self.assertNotIn(run_dir, d.all("progress", step="notice")[0]["text"])
+            self.assertEqual(os.listdir(trap), [])
+            os.unlink(trap) if os.path.islink(trap) else os.rmdir(trap)
+        for place in ("/dev/shm", "/var/tmp", "/tmp"):
+            shutil.rmtree(os.path.join(place, f".towline-server-{os.geteuid()}"), True)
 
     def test_read_only_after_installation(self):
         tmpfs(self, self.home, "size=8m,mode=755")
@@ -293,7 +346,7 @@ class Install(Base):
         if not host.root:
             self.skipTest("needs a second user")
         os.chown(host.home, 0, 0)
-        self.failed(dial(self, host), "ACCES", host.home)
+        self.failed(dial(self, host, "--install", host.home + "/.towline-server"), "ACCES", host.home)
 
     def test_no_program_at_all(self):
         d = scratch("tlbin-")

@@ -70,6 +70,13 @@ class Doctor(unittest.TestCase):
             f.write("\n  ".join(["Host demo", "UserKnownHostsFile /dev/null", *lines]) + "\n")
         return path
 
+    def choose(self, host):
+        """The usual folder, but as if the user had named it: no other one will do."""
+        folder = os.path.join(self.d.config_home, "towline", "User")
+        os.makedirs(folder)
+        with open(os.path.join(folder, "settings.json"), "w") as f:
+            json.dump({"remote.SSH.serverInstallPath": {"demo": host.home + "/.towline-server"}}, f)
+
     # ---- before ssh says anything ----
 
     def test_configuration(self):
@@ -170,6 +177,14 @@ class Doctor(unittest.TestCase):
     def test_home(self):
         host = Sshd(test=self)
         os.chmod(host.home, 0o555)
+        code, out = self.visit(host.config)
+        self.assertEqual((code, self.states(out)["home"]), (0, "note"), out)
+        self.assertIn("the server goes elsewhere", self.text(out, "home"))
+        self.assertEqual(self.states(out)["server"], "note")
+        os.chmod(host.home, 0o755)
+        # a folder that was chosen is not left for another one
+        self.choose(host)
+        os.chmod(host.home, 0o555)
         self.broken(21, "home", "cannot be written", host.config)
         os.chmod(host.home, 0o755)
         for options, status, words in (("noexec", 63, "is mounted noexec"), ("size=64k", 26, "is full"), ("ro", 27, "cannot be written")):
@@ -198,6 +213,7 @@ class Doctor(unittest.TestCase):
         if host.root:
             os.chown(os.path.join(host.home, ".towline-server"), host.uid, -1)
         open(os.path.join(host.home, ".towline-server", "bin"), "w").close()
+        self.choose(host)
         self.broken(61, "server", "cannot install", host.config)
 
     def test_what_sshd_forbids_is_a_note(self):

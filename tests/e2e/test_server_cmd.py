@@ -2,7 +2,9 @@
 # parallel: ok
 import json
 import os
+import shutil
 import signal
+import time
 import unittest
 
 from harness import Daemon, RpcError, Sshd, wait_for
@@ -100,6 +102,37 @@ class Server(unittest.TestCase):
         out = self.d.towline("server", "uninstall", "demo").stdout
         self.assertIn("holds something else and stays", out)
         self.assertEqual(os.listdir(self.dir), ["mine"])
+
+    def test_old_versions_go_and_used_ones_stay(self):
+        self.d.towline("connect", "demo")
+        bin = os.path.join(self.dir, "bin")
+        (ours,) = os.listdir(bin)
+        for name in ("old", "young"):
+            shutil.copytree(os.path.join(bin, ours), os.path.join(bin, name))
+            if self.host.root:
+                os.chown(os.path.join(bin, name), self.host.uid, -1)
+                os.chown(os.path.join(bin, name, "towline-host"), self.host.uid, -1)
+        month = time.time() - 40 * 86400
+        for name in ("old", ours):
+            os.utime(os.path.join(bin, name), (month, month))
+        self.host.remote(f"~/.towline-server/bin/{ours}/towline-host server prune")
+        self.assertEqual(sorted(os.listdir(bin)), sorted([ours, "young"]))
+        # what is in use counts as used now, for other machines that share the home
+        self.assertGreater(os.stat(os.path.join(bin, ours)).st_mtime, month + 86400)
+
+    def test_a_home_that_cannot_hold_it(self):
+        if not self.host.root:
+            self.skipTest("needs a home of somebody else")
+        os.chmod(self.host.home, 0o555)
+        r = self.d.towline("connect", "demo")
+        there = f".towline-server-{self.host.uid}"
+        self.assertRegex(r.stderr, rf"cannot hold the server \(.*Permission denied\): it is in \S*/{there}")
+        self.assertIn(there, self.d.client().call("host/list")["hosts"][0]["notice"])
+        self.assertTrue(self.status()["versions"])
+        self.d.towline("server", "uninstall", "demo")
+        wait_for(lambda: not self.running(), 60, "every process to end")
+        for place in ("/dev/shm", "/var/tmp", "/tmp"):
+            wait_for(lambda: not os.path.exists(os.path.join(place, there)), 60, "the folder to go")
 
     def test_log(self):
         self.d.towline("connect", "demo")

@@ -229,6 +229,7 @@ class Sshd(Fixture):
         if self.root:
             kill_marked(uid=self.uid)
             run(["userdel", "-f", self.user], check=False)
-            for d in (f"/tmp/towline-server-{self.uid}", f"/tmp/towline-{self.uid}"):
+            elsewhere = [f"{d}/.towline-server-{self.uid}" for d in ("/dev/shm", "/var/tmp", "/tmp")]
+            for d in (f"/tmp/towline-server-{self.uid}", f"/tmp/towline-{self.uid}", *elsewhere):
                 shutil.rmtree(d, ignore_errors=True)
         shutil.rmtree(self.dir, ignore_errors=True)

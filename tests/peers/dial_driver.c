@@ -179,6 +179,11 @@ static void on_down(void *ctx, const struct tl_err *err)
 	finish(ctx, 0);
 }
 
+static void on_notice(void *ctx, const char *text)
+{
+	on_progress(ctx, "notice", text, 0, 0);
+}
+
 static void on_log(void *ctx, const char *line)
 {
 	(void)ctx;
@@ -273,6 +278,7 @@ int main(int argc, char **argv)
 						 .on_up = on_up,
 						 .on_failed = on_failed,
 						 .on_down = on_down,
+						 .on_notice = on_notice,
 						 .on_log = on_log};
 	struct dial_callbacks mine = cb;
 	struct driver d = {.status = 4};
