@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "core/session.h"
+#include "edge/edge_gate.h"
 #include "hub/hub_priv.h"
 #include "loop/fsx.h"
 #include "loop/sock.h"
@@ -181,6 +182,72 @@ void edge_client_close(struct edge_client *c, int error)
 {
 	c->closed = true;
 	c->close_error = error;
+}
+
+/* No gateway is opened here. */
+
+int edge_gate_open(struct edge *e, int port, const char *token, const struct gate_ops *ops,
+		   void *ctx, struct edge_gate **ret, struct tl_err *err)
+{
+	(void)e, (void)port, (void)token, (void)ops, (void)ctx, (void)ret;
+	return err_set(err, TL_E_UNSUPPORTED, "no gateway here");
+}
+
+void edge_gate_close(struct edge_gate *g)
+{
+	(void)g;
+	fail();
+}
+
+int edge_gate_port(const struct edge_gate *g)
+{
+	(void)g;
+	return 0;
+}
+
+int edge_gate_allow_origin(struct edge_gate *g, const char *origin)
+{
+	(void)g, (void)origin;
+	return TL_E_UNSUPPORTED;
+}
+
+void gate_set_user(struct gate_conn *c, void *user)
+{
+	(void)c, (void)user;
+}
+
+void *gate_user(const struct gate_conn *c)
+{
+	(void)c;
+	return NULL;
+}
+
+void gate_answer(struct gate_conn *c, int status, const char *type, struct tl_bytes body,
+		 const char *location)
+{
+	(void)c, (void)status, (void)type, (void)body, (void)location;
+}
+
+bool gate_send(struct gate_conn *c, struct tl_bytes message, bool text, uint64_t mark)
+{
+	(void)c, (void)message, (void)text, (void)mark;
+	return false;
+}
+
+uint64_t gate_sent(const struct gate_conn *c)
+{
+	(void)c;
+	return 0;
+}
+
+void gate_pause(struct gate_conn *c, bool paused)
+{
+	(void)c, (void)paused;
+}
+
+void gate_close(struct gate_conn *c, int code)
+{
+	(void)c, (void)code;
 }
 
 /* ---- a host in memory ---- */
