@@ -160,7 +160,7 @@ $6: $(call objects,$2,$3) $(call archives,$2,$4)
 	$$(Q)$$(CC_$2) $$(LDFLAGS_$2) -o $$@ $(call objects,$2,$3) $(call group,$(call archives,$2,$4)) $5
 endef
 
-programs = $(eval $(call program_rules,towline,$1,$(CMD_TOWLINE),$(LINK_TOWLINE),-luv,$2/bin/towline)) \
+programs = $(eval $(call program_rules,towline,$1,$(CMD_TOWLINE),$(LINK_TOWLINE),-luv -ledit,$2/bin/towline)) \
 	$(eval $(call program_rules,towlined,$1,$(CMD_TOWLINED),$(LINK_TOWLINED),-lwebsockets -lhttp_parser -luv,$2/bin/towlined))
 $(call programs,native,$(STAGE))
 $(call programs,asan,$(STAGE_ASAN))

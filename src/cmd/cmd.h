@@ -70,6 +70,7 @@ CMD_DECLARE(key);
 CMD_DECLARE(sessions);
 CMD_DECLARE(run_code);
 CMD_DECLARE(gateway);
+CMD_DECLARE(console);
 
 /* The table, ended by a NULL name. */
 const struct cmd *cmd_table(void);

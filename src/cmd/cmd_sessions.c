@@ -4,13 +4,14 @@
 #include <string.h>
 
 #include "base/str.h"
-#include "cmd/cmd_util.h"
+#include "cmd/session_file.h"
 #include "loop/loop.h"
 
 const char *const cmd_sessions_usage =
     "usage: towline sessions [--json] HOST\n"
     "       towline sessions [--json] --kernels HOST[:FOLDER]\n"
     "       towline sessions --interrupt ID | --restart ID | --end ID HOST\n"
+    "       towline sessions --connection-file ID [--tcp] HOST\n"
     "\n"
     "Lists your Python, R and other sessions on a host, whoever started them: window, notebook or\n"
     "command. They go on when windows close, connections break or the server is upgraded.\n"
@@ -20,6 +21,13 @@ const char *const cmd_sessions_usage =
     "  --interrupt ID  interrupt what it runs\n"
     "  --restart ID    end its process and start it anew; variables are lost, output is kept\n"
     "  --end ID        end it\n"
+    "  --connection-file ID\n"
+    "                  makes its sockets reachable on this machine, prints the path of a "
+    "connection\n"
+    "                  file for jupyter console --existing FILE and the like, and waits: Ctrl-C\n"
+    "                  takes all of that away. Who has the file can run code in the session\n"
+    "  --tcp           ports of the loopback instead of unix sockets, for clients that know no\n"
+    "                  others; every user of this machine can then read what the kernel prints\n"
     "\n"
     "ID is the session's id or its name.\n"
     "\n"
@@ -32,7 +40,7 @@ const char *const cmd_sessions_usage =
 
 struct sessions_options {
 	const char *verb, *id; /* method below kernel/, or NULL */
-	bool kernels;
+	bool kernels, file, tcp;
 };
 
 static void put_text(const char *s)
@@ -131,6 +139,12 @@ static int take_options(const struct cmd_globals *g, int *argc, char **argv,
 	static const char *const names[] = {"--interrupt", "--restart", "--end"};
 	bool bad = false;
 
+	const char *file = cmd_value(g, argc, argv, NULL, "--connection-file", &bad);
+
+	if (file) {
+		o->id = file;
+		o->file = true;
+	}
 	for (size_t i = 0; i < 3 && !bad; i++) {
 		const char *id = cmd_value(g, argc, argv, NULL, names[i], &bad);
 		if (id && o->id)
@@ -143,6 +157,9 @@ static int take_options(const struct cmd_globals *g, int *argc, char **argv,
 	if (bad)
 		return CMD_EXIT_USAGE;
 	o->kernels = cmd_flag(argc, argv, NULL, "--kernels");
+	o->tcp = cmd_flag(argc, argv, NULL, "--tcp");
+	if (o->tcp && !o->file)
+		return cmd_usage_error(g, "sessions", "--tcp goes with --connection-file");
 	if (o->kernels && o->id)
 		return cmd_usage_error(g, "sessions", "--kernels goes with no order");
 	return cmd_words(g, argc, argv, 1, 1, "HOST");
@@ -184,8 +201,10 @@ static int order(struct api_client *c, const char *host, const struct sessions_o
 	if (!rc)
 		id = find(json_get(list.result, "kernels"), o->id, err);
 	rc = rc ? rc : id ? 0 : err->code;
-	snprintf(method, sizeof(method), "kernel/%s", o->verb);
-	if (!rc)
+	snprintf(method, sizeof(method), "kernel/%s", o->verb ? o->verb : "");
+	if (!rc && o->file)
+		rc = session_file_serve(c, host, id, o->tcp, g, err);
+	else if (!rc)
 		rc = cmd_host_call(c, host, method, cmd_params("id", id, NULL), &m, err);
 	if (!rc && g->json)
 		cmd_print_json(m.result);

@@ -5,9 +5,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/base64.h"
+#include "base/str.h"
+#include "loop/fsx.h"
 #include "loop/io.h"
 
-#define WRITE_MS 600000
+#define WRITE_MS  600000
+#define IMAGE_MAX 67108864
 
 static void put(int fd, const char *text, size_t n)
 {
@@ -41,6 +45,41 @@ static void print_stream(struct code_view *v, yyjson_val *content)
 		put(errors ? 2 : 1, text, strlen(text));
 }
 
+/* Pictures are named, and written where a folder was given for them. */
+static void code_print_images(struct code_view *v, yyjson_val *data)
+{
+	static const struct {
+		const char *type, *end;
+		bool text;
+	} kinds[] = {{"image/png", "png", false},
+		     {"image/jpeg", "jpg", false},
+		     {"image/svg+xml", "svg", true},
+		     {"application/pdf", "pdf", false}};
+	for (size_t i = 0; v->console && i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		const char *text = json_str(data, kinds[i].type, NULL);
+		struct buf b;
+		char *path = NULL;
+		int rc;
+		if (!text)
+			continue;
+		buf_init(&b, IMAGE_MAX);
+		rc = kinds[i].text ? buf_put_str(&b, text) : base64_put(&b, text);
+		if (!rc && v->images)
+			path = str_fmt("%s/%03u.%s", v->images, ++v->n_images, kinds[i].end);
+		if (path)
+			rc = fs_write_atomic(path, buf_data(&b).p, b.len, 0644, NULL);
+		char line[512];
+		int n = snprintf(line, sizeof(line), "[%s, %zu kB%s%.400s]\n", kinds[i].type,
+				 (b.len + 1023) / 1024, path && !rc ? ": " : "",
+				 path && !rc ? path
+				 : path      ? ", could not be written"
+					     : "");
+		put(1, line, (size_t)n);
+		free(path);
+		buf_fini(&b);
+	}
+}
+
 static void print_data(struct code_view *v, yyjson_val *content)
 {
 	yyjson_val *data = json_get(content, "data");
@@ -51,8 +90,18 @@ static void print_data(struct code_view *v, yyjson_val *content)
 	}
 	if (!text)
 		text = "(something without a text form)";
+	if (v->numbered && json_get(content, "execution_count")) {
+		char head[40];
+		int n = snprintf(head, sizeof(head),
+				 "Out[%lld]: ", (long long)json_int(content, "execution_count", 0));
+		put(1, head, (size_t)n);
+		/* what has lines of its own stands below */
+		if (strchr(text, '\n'))
+			put(1, "\n", 1);
+	}
 	put(1, text, strlen(text));
 	put(1, "\n", 1);
+	code_print_images(v, data);
 }
 
 static void print_error(struct code_view *v, yyjson_val *content)
@@ -86,8 +135,32 @@ void code_print(struct code_view *v, const char *type, yyjson_val *content)
 		print_error(v, content);
 }
 
+/* Requests that a reply brings: exit(), and the pager of help. */
+static void obey_payload(struct code_view *v, yyjson_val *content)
+{
+	size_t i, n;
+	yyjson_val *p;
+	yyjson_arr_foreach(json_get(content, "payload"), i, n, p)
+	{
+		const char *source = json_str(p, "source", "");
+		if (strcmp(source, "ask_exit") == 0) {
+			v->exit_asked = true;
+			v->keep |= json_bool(p, "keepkernel", false);
+		} else if (strcmp(source, "page") == 0 && v->console) {
+			const char *text = json_str(json_get(p, "data"), "text/plain", "");
+			if (isatty(1))
+				put(1, text, strlen(text));
+			else
+				put_plain(1, text);
+			put(1, "\n", 1);
+		}
+	}
+}
+
 void code_print_reply(struct code_view *v, yyjson_val *content)
 {
+	v->count = json_int(content, "execution_count", v->count);
+	obey_payload(v, content);
 	yyjson_mut_val *o = yyjson_mut_doc_get_root(v->doc);
 	yyjson_mut_obj_add_int(v->doc, o, "executionCount",
 			       json_int(content, "execution_count", 0));

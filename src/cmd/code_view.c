@@ -54,6 +54,7 @@ void code_view_init(struct code_view *v, const struct cmd_globals *g)
 
 void code_view_fini(struct code_view *v)
 {
+	yyjson_doc_free(v->answer);
 	if (v->fd >= 0)
 		close(v->fd);
 	if (v->client)
@@ -189,14 +190,38 @@ static void view_asked(struct code_view *v, struct tl_bytes header, yyjson_val *
 
 /* ---- from the session ---- */
 
+/* Messages of other clients' requests, and answers to questions of ours. */
+static void view_other(struct code_view *v, const struct kernel_record *r,
+		       const struct jupyter_head *head, const struct jupyter_head *parent)
+{
+	bool answer =
+	    v->ask_id[0] && r->channel == JUPYTER_SHELL && strcmp(parent->id, v->ask_id) == 0;
+	yyjson_doc *d;
+	if (!answer && (!v->others || r->channel != JUPYTER_IOPUB || !parent->session[0] ||
+			strcmp(parent->session, v->session) == 0))
+		return;
+	d = json_parse(kernel_record_part(r, JUPYTER_CONTENT), NULL);
+	if (answer) {
+		yyjson_doc_free(v->answer);
+		v->answer = d;
+		v->ask_id[0] = 0;
+		return;
+	}
+	v->others(v, head->type, yyjson_doc_get_root(d));
+	yyjson_doc_free(d);
+}
+
 static void view_message(struct code_view *v, const struct kernel_record *r)
 {
 	struct jupyter_head head, parent;
 	if (r->count < JUPYTER_PARTS ||
 	    jupyter_head_parse(kernel_record_part(r, JUPYTER_HEADER), &head) != 0 ||
-	    jupyter_head_parse(kernel_record_part(r, JUPYTER_PARENT), &parent) != 0 ||
-	    strcmp(parent.id, v->msg_id) != 0)
+	    jupyter_head_parse(kernel_record_part(r, JUPYTER_PARENT), &parent) != 0)
 		return;
+	if (strcmp(parent.id, v->msg_id) != 0) {
+		view_other(v, r, &head, &parent);
+		return;
+	}
 	yyjson_doc *d = json_parse(kernel_record_part(r, JUPYTER_CONTENT), NULL);
 	yyjson_val *content = yyjson_doc_get_root(d);
 	if (strcmp(head.type, "execute_reply") == 0) {
@@ -256,7 +281,7 @@ static int view_frame(struct code_view *v, const struct kernel_frame *f)
 		v->cursor_off = a.from_off;
 		v->cursor_known = true;
 		buf_clear(&v->record);
-		if (!v->sent)
+		if (!v->sent && v->code)
 			view_execute(v);
 		return 0;
 	case KERNEL_FRAME_DATA:
@@ -291,7 +316,7 @@ static int view_read(struct code_view *v, struct tl_err *err)
 		return 0;
 	if (n > 0)
 		buf_commit(&v->in, (size_t)n);
-	while (!view_done(v) && v->fd >= 0 &&
+	while ((v->console || !view_done(v)) && v->fd >= 0 &&
 	       (rc = kernel_frame_next(buf_data(&v->in), KERNEL_FROM_HOLD, &f, &used)) == 1) {
 		rc = view_frame(v, &f);
 		buf_consume(&v->in, used);
@@ -300,7 +325,7 @@ static int view_read(struct code_view *v, struct tl_err *err)
 	}
 	if (rc < 0)
 		return err_set(err, rc, "read the session %s", v->id);
-	if (n <= 0 && !view_done(v))
+	if (n <= 0 && (v->console || !view_done(v)) && !v->over)
 		view_lost(v);
 	return 0;
 }
@@ -352,30 +377,124 @@ static void view_signals(struct code_view *v)
 {
 	while (v->interrupts < (unsigned)signal_count) {
 		v->interrupts++;
-		if (v->interrupts == 1 && signal_seen == SIGINT && v->fd >= 0 && v->sent)
+		bool again = v->interrupts > 1 && !v->console;
+		if (!again && signal_seen == SIGINT && v->fd >= 0 && v->sent)
 			view_call(v, "{\"method\":\"interrupt\"}");
 		else
 			v->left = true;
 	}
 }
 
+static int view_turn(struct code_view *v, int timeout_ms, struct tl_err *err)
+{
+	struct pollfd p = {.fd = v->fd, .events = POLLIN};
+	if (v->fd < 0)
+		return view_reopen(v, err);
+	return poll(&p, 1, timeout_ms) > 0 ? view_read(v, err) : 0;
+}
+
+static int view_until_done(struct code_view *v, struct tl_err *err)
+{
+	int rc = 0;
+	while (!rc && !view_done(v)) {
+		rc = view_turn(v, -1, err);
+		view_signals(v);
+	}
+	return rc;
+}
+
 int code_view_run(struct code_view *v, struct tl_err *err)
 {
 	int rc = view_open(v, err);
-	while (!rc && !view_done(v)) {
-		struct pollfd p = {.fd = v->fd, .events = POLLIN};
-		if (v->fd < 0)
-			rc = view_reopen(v, err);
-		else if (poll(&p, 1, -1) > 0)
-			rc = view_read(v, err);
-		view_signals(v);
-	}
-	if (v->fd >= 0) {
-		struct buf frames;
-		buf_init(&frames, 64);
-		int put = kernel_put(&frames, KERNEL_FRAME_LEAVE, NULL, 0);
-		view_write(v, &frames, put);
-	}
-	view_lost(v);
+	rc = rc ? rc : view_until_done(v, err);
+	code_view_leave(v);
 	return rc;
+}
+
+/* ---- a console ---- */
+
+static void view_begin(struct code_view *v, const char *code)
+{
+	uint8_t id[16];
+	v->code = code;
+	v->sent = v->replied = v->idle = v->failed = v->left = false;
+	v->interrupts = (unsigned)signal_count;
+	random_bytes(id, sizeof(id));
+	str_hex(id, sizeof(id), v->msg_id);
+}
+
+int code_view_attach(struct code_view *v, struct tl_err *err)
+{
+	int rc = view_open(v, err);
+	while (!rc && !v->cursor_known && !v->over)
+		rc = view_turn(v, -1, err);
+	return rc;
+}
+
+int code_view_execute(struct code_view *v, const char *code, struct tl_err *err)
+{
+	int rc;
+	view_begin(v, code);
+	if (v->fd >= 0)
+		view_execute(v);
+	rc = view_until_done(v, err);
+	v->code = NULL;
+	return rc;
+}
+
+void code_view_answer(struct code_view *v, const char *header, yyjson_val *content)
+{
+	view_asked(v, bytes_str(header), content);
+}
+
+int code_view_follow(struct code_view *v, const char *msg_id, struct tl_err *err)
+{
+	view_begin(v, NULL);
+	v->sent = true;
+	str_copy(v->msg_id, sizeof(v->msg_id), msg_id);
+	return view_until_done(v, err);
+}
+
+yyjson_doc *code_view_ask(struct code_view *v, const char *type, const char *content,
+			  int timeout_ms)
+{
+	uint64_t end_ms = clock_mono_ms() + (uint64_t)timeout_ms, now;
+	struct tl_err err = {0};
+	yyjson_doc *got;
+	uint8_t id[16];
+	random_bytes(id, sizeof(id));
+	str_hex(id, sizeof(id), v->ask_id);
+	if (v->fd >= 0)
+		view_send(v, JUPYTER_SHELL, v->ask_id, type, "{}", content);
+	while (v->ask_id[0] && v->fd >= 0 && (now = clock_mono_ms()) < end_ms)
+		if (view_turn(v, (int)(end_ms - now), &err) != 0 || v->dead || v->over)
+			break;
+	v->ask_id[0] = 0;
+	got = v->answer;
+	v->answer = NULL;
+	return got;
+}
+
+int code_view_read(struct code_view *v, struct tl_err *err)
+{
+	return v->fd < 0 ? view_reopen(v, err) : view_read(v, err);
+}
+
+void code_view_leave(struct code_view *v)
+{
+	struct buf frames;
+	int rc;
+	if (v->fd < 0)
+		return;
+	buf_init(&frames, 64);
+	rc = kernel_put(&frames, KERNEL_FRAME_LEAVE, NULL, 0);
+	view_write(v, &frames, rc);
+	view_lost(v);
+}
+
+int code_view_signal(void)
+{
+	int signo = signal_seen;
+	signal_seen = 0;
+	return signo;
 }

@@ -235,6 +235,11 @@ void method_KERNEL_CONFIGURE(struct rpc_call *c)
 	ask_one(c, "configure", INFO_MS);
 }
 
+void method_KERNEL_CONNECTION(struct rpc_call *c)
+{
+	ask_one(c, "connection", INFO_MS);
+}
+
 /* ---- create ---- */
 
 static void created(void *ctx, struct tl_bytes info, const struct tl_err *err)

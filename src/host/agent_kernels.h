@@ -6,6 +6,7 @@
 
 void method_KERNEL_SPECS(struct rpc_call *c);
 void method_KERNEL_FILE(struct rpc_call *c);
+void method_KERNEL_CONNECTION(struct rpc_call *c);
 void method_KERNEL_LIST(struct rpc_call *c);
 void method_KERNEL_CREATE(struct rpc_call *c);
 void method_KERNEL_INFO(struct rpc_call *c);

@@ -66,6 +66,12 @@ static void call_info(struct kviewer *v, yyjson_val *params)
 	answer_ok(v, kernel_info);
 }
 
+static void call_connection(struct kviewer *v, yyjson_val *params)
+{
+	(void)params;
+	answer_ok(v, kernel_connection_put);
+}
+
 static void call_snapshot(struct kviewer *v, yyjson_val *params)
 {
 	(void)params;
@@ -146,8 +152,13 @@ static const struct {
 	const char *name;
 	void (*fn)(struct kviewer *v, yyjson_val *params);
 } calls[] = {
-    {"info", call_info},       {"snapshot", call_snapshot}, {"interrupt", call_interrupt},
-    {"restart", call_restart}, {"shutdown", call_shutdown}, {"configure", call_configure},
+    {"info", call_info},
+    {"snapshot", call_snapshot},
+    {"interrupt", call_interrupt},
+    {"restart", call_restart},
+    {"shutdown", call_shutdown},
+    {"configure", call_configure},
+    {"connection", call_connection},
 };
 
 void kernel_call(struct kviewer *v, struct tl_bytes json)

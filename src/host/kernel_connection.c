@@ -84,10 +84,9 @@ static void publish(struct kernel *k)
 	}
 }
 
-static int write_file(struct kernel *k, struct tl_err *err)
+int kernel_connection_put(struct kernel *k, struct buf *out)
 {
 	char prefix[TL_LIMIT_PATH];
-	struct buf text;
 	yyjson_mut_doc *d = yyjson_mut_doc_new(NULL);
 	yyjson_mut_val *o = yyjson_mut_obj(d);
 	snprintf(prefix, sizeof(prefix), "%s/s", k->plan.dir);
@@ -99,13 +98,20 @@ static int write_file(struct kernel *k, struct tl_err *err)
 	yyjson_mut_obj_add_str(d, o, "key", k->key);
 	yyjson_mut_obj_add_str(d, o, "signature_scheme", "hmac-sha256");
 	json_add_path(d, o, "kernel_name", k->plan.spec.id);
+	int rc = json_write(out, d);
+	yyjson_mut_doc_free(d);
+	return rc;
+}
+
+static int write_file(struct kernel *k, struct tl_err *err)
+{
+	struct buf text;
 	buf_init(&text, 65536);
-	int rc = json_write(&text, d);
+	int rc = kernel_connection_put(k, &text);
 	if (!rc)
 		rc = fs_write_atomic(k->plan.connection_file, buf_data(&text).p, text.len, 0600,
 				     err);
 	buf_fini(&text);
-	yyjson_mut_doc_free(d);
 	return rc;
 }
 

@@ -134,6 +134,8 @@ void kernel_process_clean(struct kernel *k);
 /* ---- kernel_connection.c ---- */
 /* Ports or socket names, key, and the files that name them. */
 int kernel_connection_write(struct kernel *k, struct tl_err *err);
+/* What stands in the connection file, key included. 0, TL_E_LIMIT, TL_E_NOMEM. */
+int kernel_connection_put(struct kernel *k, struct buf *out);
 /* Path of a channel's unix socket. */
 void kernel_connection_path(const struct kernel *k, enum jupyter_channel c, char *out, size_t n);
 void kernel_connection_remove(struct kernel *k);

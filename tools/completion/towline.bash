@@ -49,7 +49,7 @@ _towline_target() {
 }
 
 _towline() {
-	local commands='open shell ls cat get put upload download rm exec sessions run-code gateway tunnel ports forward unforward socks info key hosts server doctor connect status close stop log version help'
+	local commands='open shell ls cat get put upload download rm exec sessions run-code console gateway tunnel ports forward unforward socks info key hosts server doctor connect status close stop log version help'
 	local cur prev words=() cword i command= _towline_config= whole
 	cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	# the word as typed: HOST : PATH are three words for bash where : breaks words
@@ -70,7 +70,7 @@ _towline() {
 		compopt -o filenames
 		return
 		;;
-	-o | -p | -n | --attach | --name | --label | --kernel | --end | --interrupt | --restart | --port | --allow-origin) return ;;
+	-o | -p | -n | --attach | --name | --label | --kernel | --end | --interrupt | --restart | --port | --allow-origin | --session | --connection-file) return ;;
 	esac
 	if [[ $cur == -* ]]; then
 		local own=
@@ -82,8 +82,9 @@ _towline() {
 		rm) own='-r -f --recursive --force' ;;
 		upload | download) own='-t -L -n --times --follow --no-overwrite --resume --verify' ;;
 		exec) own='-c -e -t -n --script --cwd --tty --no-stdin --timeout --capture' ;;
-		sessions) own='--kernels --end --interrupt --restart' ;;
+		sessions) own='--kernels --end --interrupt --restart --connection-file --tcp' ;;
 		run-code) own='-c --kernel --keep --name' ;;
+		console) own='--session --keep --name --images' ;;
 		gateway) own='--port --allow-origin --stop --list' ;;
 		tunnel) own='-R --reverse --socks --once' ;;
 		ports) own='--watch' ;;
@@ -127,7 +128,7 @@ _towline() {
 		[[ $whole == *:* ]] || COMPREPLY+=($(compgen -f -- "$cur"))
 		compopt -o filenames
 		;;
-	open | shell | ls) _towline_target "$whole" ;;
+	open | shell | ls | console) _towline_target "$whole" ;;
 	cat | rm) _towline_target "$whole" path ;;
 	get | put)
 		if [[ $whole == *:* ]]; then

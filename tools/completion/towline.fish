@@ -76,7 +76,7 @@ function __towline_target
 	end
 end
 
-set -l commands open shell ls cat get put upload download rm exec sessions run-code gateway tunnel ports forward unforward socks info key hosts server doctor connect status close stop log version help
+set -l commands open shell ls cat get put upload download rm exec sessions run-code console gateway tunnel ports forward unforward socks info key hosts server doctor connect status close stop log version help
 complete -c towline -f
 complete -c towline -s F -r -F -d 'ssh configuration'
 complete -c towline -s i -r -F -d 'private key'
@@ -99,6 +99,7 @@ complete -c towline -n __towline_needs_command -a download -d 'copy files and fo
 complete -c towline -n __towline_needs_command -a exec -d 'run a program or script on a host'
 complete -c towline -n __towline_needs_command -a sessions -d 'Python and R sessions of a host'
 complete -c towline -n __towline_needs_command -a run-code -d 'run code in a Python or R session'
+complete -c towline -n __towline_needs_command -a console -d 'a Python or R console'
 complete -c towline -n __towline_needs_command -a gateway -d 'a port for Jupyter clients'
 complete -c towline -n __towline_needs_command -a tunnel -d 'carry connections through a host'
 complete -c towline -n __towline_needs_command -a ports -d 'what listens on a host, and what is forwarded'
@@ -162,6 +163,12 @@ complete -c towline -n '__towline_is run-code' -l kernel -x -d 'session or kerne
 complete -c towline -n '__towline_is run-code' -l keep -d 'the session goes on'
 complete -c towline -n '__towline_is run-code' -l name -x -d 'name of the session'
 complete -c towline -n '__towline_is run-code' -F -a '(__towline_target)'
+complete -c towline -n '__towline_is sessions' -l connection-file -x -d 'file for jupyter console'
+complete -c towline -n '__towline_is sessions' -l tcp -d 'with ports'
+complete -c towline -n '__towline_is console' -l session -x -d 'join one'
+complete -c towline -n '__towline_is console' -l keep -d 'the session goes on'
+complete -c towline -n '__towline_is console' -l name -x -d 'name of the session'
+complete -c towline -n '__towline_is console' -l images -r -F -d 'folder for pictures'
 complete -c towline -n '__towline_is gateway' -l port -x -d 'port of this machine'
 complete -c towline -n '__towline_is gateway' -l allow-origin -x -d 'pages that may use it'
 complete -c towline -n '__towline_is gateway' -l stop -d 'end it'

@@ -325,6 +325,8 @@ export interface Methods {
   'kernel/create': { side: 'HOST'; kind: 'REQUEST'; params: { kernel: string, cwd?: string, env?: Record<string, string | null>, name?: string, tag?: string, notebook?: string, shutdownTimeout?: ShutdownTimeout, transport?: 'ipc' | 'tcp' }; result: KernelInfo }
   /* host, request: what one session is and does now */
   'kernel/info': { side: 'HOST'; kind: 'REQUEST'; params: { id: string }; result: KernelSnapshot }
+  /* host, request: what stands in its connection file: who has it can use the kernel */
+  'kernel/connection': { side: 'HOST'; kind: 'REQUEST'; params: { id: string }; result: { transport: 'ipc' | 'tcp', ip: string, shell_port: number, control_port: number, iopub_port: number, stdin_port: number, hb_port: number, key: string, signature_scheme: string, kernel_name: string } }
   /* host, request: interrupts what it runs, by signal or message as the kernel wants it */
   'kernel/interrupt': { side: 'HOST'; kind: 'REQUEST'; params: { id: string }; result: {} }
   /* host, request: ends the process and starts it anew in the same session; log and offsets go on */
@@ -444,6 +446,7 @@ export const METHODS = {
   KERNEL_LIST: 'kernel/list',
   KERNEL_CREATE: 'kernel/create',
   KERNEL_INFO: 'kernel/info',
+  KERNEL_CONNECTION: 'kernel/connection',
   KERNEL_INTERRUPT: 'kernel/interrupt',
   KERNEL_RESTART: 'kernel/restart',
   KERNEL_SHUTDOWN: 'kernel/shutdown',
