@@ -19,6 +19,7 @@ import time
 
 sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", d) for d in ("host", ".")]
 os.environ.setdefault("TOWLINE_STAGE", "build/stage")  # figures of the released programs, not of the sanitizer build
+from harness.link import Host  # noqa: E402
 from hold_peer import Hold  # noqa: E402
 from ports_peer import Ports  # noqa: E402
 
@@ -93,6 +94,22 @@ def load(name, command, seconds, rows):
         p.close()
 
 
+def session(seconds, rows):
+    """A Python session that waits for code, watched by nobody."""
+    h = Host(env={"PATH": "/usr/local/bin:/usr/bin:/bin", "JUPYTER_PATH": ""})
+    rpc = h.link().rpc()
+    rpc.call("kernel/create", deadline=120, kernel="python3")
+    p = Ports(h.run).start()
+    drain(p, [], 2)
+    was, slept, began = cpu(p.proc.pid), switches(p.proc.pid), time.monotonic()
+    drain(p, [], seconds)
+    took = time.monotonic() - began
+    rows.append(("a Python session that waits", (cpu(p.proc.pid) - was) / took * 3600, "CPU s/h"))
+    rows.append(("   wake-ups", (switches(p.proc.pid) - slept) / took, "/s"))
+    p.close()
+    h.stop()
+
+
 def others_way(rows):
     """One look as VS Code's server takes it, without the shell that it starts for it."""
     was = time.process_time()
@@ -146,6 +163,7 @@ def main():
              ("a program that computes", "python3 -c 'while 1: pass'"))
     for name, command in cases:
         load(name, command, seconds, rows)
+    session(seconds, rows)
     for connected, what in ((False, "5,000 listeners"), (True, "5,000 connected sockets")):
         crowd = Crowd(5000, connected)
         for name, command in cases:

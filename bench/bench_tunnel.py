@@ -5,7 +5,7 @@ usage: bench/bench_tunnel.py [--quick] [--delay | --only-delay] [--json]   (buil
 
 Columns: `towline tunnel` with a connection of its own, `towline forward` (held by towlined), `ssh -N -L`, no tunnel. Each figure is the median
 of rounds in which the four take turns, so that what else the machine does meets all of them. The goals stand at the end of a line.
---delay: the same again over a line of 50 ms there and back.
+--delay: the same again over a line of 50 ms there and back. Last comes what 400 connections that say nothing cost in memory.
 """
 import json
 import multiprocessing
@@ -24,7 +24,7 @@ from harness import ROOT, Daemon, Sshd, free_port, wait_port  # noqa: E402
 
 QUICK = "--quick" in sys.argv
 ROUNDS = 1 if QUICK else 5
-REQUESTS, NEW, BULK = 100, 100, (64 if QUICK else 256) << 20
+REQUESTS, NEW, IDLE, BULK = 100, 100, 400, (64 if QUICK else 256) << 20
 THINK = 0.0001
 HEAD, BODY = b"HTTP/1.1 200 OK\r\nContent-Length: 1024\r\n\r\n", bytes(1024)
 
@@ -149,6 +149,31 @@ CELLS = (("echo of 1 kB, p50", "ms", echo, [("<= 0.4 ms", lambda ours, ssh: ours
          ("from the host", "MB/s", down, [least(0.9)], [least(0.9)]))
 
 
+def resident(pids):
+    kb = 0
+    for pid in pids:
+        with open(f"/proc/{pid}/status") as f:
+            kb += sum(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
+    return kb
+
+
+def memory(host, local, port, rows):
+    """kB of a connection through the forward: after one byte there and back, here and on the host."""
+    sides = (("here", [local.pid()]), ("on the host", host.processes(argv0="towline-host")))
+    before = [resident(pids) for _, pids in sides]
+    idle = [connect(port) for _ in range(IDLE)]
+    for s in idle:
+        s.sendall(b"ex")
+    for s in idle:
+        exactly(s, 1)
+    for (side, pids), was in zip(sides, before):
+        rows.append({"what": f"memory of an idle connection, {side}", "unit": "kB", "forward": (resident(pids) - was) / IDLE})
+        if "--json" not in sys.argv:
+            print(f"{rows[-1]['what']:42}{'kB':6}{'':10}{rows[-1]['forward']:10.2f}", flush=True)
+    for s in idle:
+        s.close()
+
+
 def measure(delay, rows):
     with Sshd() as host, socket.create_server(("127.0.0.1", 0), backlog=128) as server:
         if delay:
@@ -177,6 +202,8 @@ def measure(delay, rows):
                 if "--json" not in sys.argv:
                     print(f"{name:35}{delay:3} ms {unit:6}" + "".join(f"{v:10.2f}" if v < 100 else f"{v:10.0f}" for v in values) + "   "
                           + ", ".join(f"{text}: {'/'.join('yes' if x else 'no' for x in ok)}" for text, ok in goals), flush=True)
+            if not delay:
+                memory(host, local, ports[1], rows)
             for p in (mine, ssh):
                 p.send_signal(signal.SIGTERM)
                 p.wait()

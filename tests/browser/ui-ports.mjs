@@ -44,6 +44,11 @@ const newTab = async (act) => {
   await tab.waitForURL(/^http:/, { waitUntil: 'commit', timeout: win.DEADLINE })
   return tab
 }
+/* a message about a port comes at most every five seconds: by the page's clock, these are over */
+const later = () => page.evaluate(() => {
+  const now = performance.now.bind(performance)
+  performance.now = () => now() + 10000
+})
 const frameWith = (text) => win.waitFrame(page, text)
 const answerInput = async (text) => {
   await page.keyboard.press('Control+a')
@@ -289,15 +294,10 @@ test('remote.portsAttributes: port, range, host:port and command; every onAutoFo
   /* from 32768 on only with a rule */
   await ports.listen(41829)
   await waitPort(page, 41829)
-  await win.until(async () => {
-    await ports.listen(41828)
-    await waitPort(page, 'Told (41828)')
-    /* at most one in five seconds */
-    const told = await page.waitForSelector('.notification-toast:has-text("Your application (Told) running on port 41828 is available.")', { timeout: 1000 }).catch(() => null)
-    if (!told) await ports.silence(41828)
-    if (!told) await waitNoPort(page, 41828)
-    return told
-  }, 'the message about port 41828')
+  await later()
+  await ports.listen(41828)
+  await waitPort(page, 'Told (41828)')
+  await note('Your application (Told) running on port 41828 is available.')
   assert.equal(await page.$$eval('.notification-toast', (n) => n.filter((t) => /41829/.test(t.textContent)).length), 0)
   for (const p of [41828, 41829]) await ports.silence(p)
   await clearNotes()
@@ -355,8 +355,10 @@ test('hybrid: an address in the output is forwarded when one\'s own program list
   await win.openTerminal(page)
   await win.runInTerminal(page, 'cat change.diff; echo "listening on http://localhost:31000/"; echo "ready on http://localhost:31841/"')
   await win.waitTerminal(page, /^ready on/m)
+  await later()
   await ports.listen(31841)
   await forwarded(31841)
+  await note('running on port 31841 is available')
   assert.equal(ports.at(31555), undefined, 'nothing listens there')
   assert.equal(ports.at(31000), undefined, 'somebody else listens there')
   await clearNotes()
@@ -484,6 +486,25 @@ test('what the Ports view cannot show is listed beside it: SOCKS, sockets, liste
   await win.until(() => !ports.forwards.has(socks.id), 'its end')
   await page.waitForSelector(other('SOCKS 5'), { state: 'detached', timeout: win.DEADLINE })
   for (const { id } of ports.infos(host).filter((f) => f.kind === 'remote' || f.targetPath)) await ports.remove(id)
+  await page.waitForSelector('.pane-header:has-text("Other Forwards")', { state: 'detached', timeout: win.DEADLINE })
+})
+
+test('a SOCKS proxy, a socket and a port of this machine are forwarded from the palette', async () => {
+  await win.command(page, 'towline.startSocksProxy')
+  await page.waitForSelector(other('SOCKS 5 at localhost:1080'), { timeout: win.DEADLINE })
+  await win.command(page, 'towline.forwardToHost')
+  await page.waitForSelector('.quick-input-widget input', { timeout: win.DEADLINE })
+  await answerInput('8080:3000')
+  await page.waitForSelector(other('localhost:8080 on devbox'), { timeout: win.DEADLINE })
+  await win.command(page, 'remote.tunnel.forwardCommandPalette')
+  await page.waitForSelector('.quick-input-widget input', { timeout: win.DEADLINE })
+  await page.keyboard.type('/run/typed.sock')
+  await page.waitForSelector('.quick-input-list .monaco-list-row:has-text("Forward /run/typed.sock")', { timeout: win.DEADLINE })
+  await page.keyboard.press('Enter')
+  await page.waitForSelector(other('/run/typed.sock'), { timeout: win.DEADLINE })
+  const made = ports.infos('devbox').filter((f) => f.kind === 'socks' || f.kind === 'remote' || f.targetPath)
+  assert.deepEqual(made.map((f) => [f.kind ?? 'local', f.localPort, f.targetPort, f.targetPath ?? '']), [['socks', 1080, 0, ''], ['remote', 3000, 8080, ''], ['local', 0, 0, '/run/typed.sock']])
+  for (const { id } of made) await ports.remove(id)
   await page.waitForSelector('.pane-header:has-text("Other Forwards")', { state: 'detached', timeout: win.DEADLINE })
 })
 

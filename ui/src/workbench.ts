@@ -25,6 +25,7 @@ import type { Skeleton } from './page/skeleton'
 import { Indicator, goTo, registerCommands } from './extension/commands'
 import { lendingEnv, registerLending } from './extension/lendInternet'
 import { ID, manifest } from './extension/manifest'
+import { registerOtherKinds } from './extension/otherKinds'
 import { workbenchPrompts } from './extension/prompts'
 import { registerViewer } from './extension/viewer'
 import { registerSessions, type SessionViews } from './sessions'
@@ -231,10 +232,10 @@ async function showPorts(api: typeof vscode, { control }: WindowParts, connectio
     return kernel && (kernel.name || kernel.displayName)
   })
   control.onPhase.on((phase) => phase === 'open' && void view.refresh())
-  registerForwardPick(view, ports)
+  registerForwardPick(view, ports, forwards)
   registerLending(api, forwards)
   await showOtherForwards(forwards)
-  api.commands.registerCommand(ID.otherForwards, focusOtherForwards)
+  registerOtherKinds(api, forwards, focusOtherForwards)
   await openLocalUrls(api, control, connection.host, view, ports)
 }
 

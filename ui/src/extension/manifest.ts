@@ -14,7 +14,9 @@ export const ID = {
   stopLending: 'towline.stopLendingInternet',
   copyLending: 'towline.copyLendInternetLines',
   lending: 'towline.manageLendInternet',
-  otherForwards: 'towline.showOtherForwards'
+  otherForwards: 'towline.showOtherForwards',
+  socks: 'towline.startSocksProxy',
+  reverse: 'towline.forwardToHost'
 } as const
 
 /* scope application: neither the host nor a folder on it may set these */
@@ -77,6 +79,8 @@ export function manifest(authority: string | undefined, host: string | undefined
         command(ID.stopLending, "Stop Lending This Machine's Internet"),
         command(ID.copyLending, 'Copy Lines for the Lent Internet'),
         command(ID.otherForwards, 'Show Other Forwards'),
+        command(ID.socks, 'Start a SOCKS Proxy'),
+        command(ID.reverse, 'Forward a Port of This Machine to the Host...'),
         { command: 'simpleBrowser.show', title: 'Show', category: 'Simple Browser' }
       ],
       menus: {
@@ -89,6 +93,8 @@ export function manifest(authority: string | undefined, host: string | undefined
           { command: ID.lend, when: `${remote} && !${lends}` },
           { command: ID.stopLending, when: `${remote} && ${lends}` },
           { command: ID.copyLending, when: `${remote} && ${lends}` },
+          { command: ID.socks, when: remote },
+          { command: ID.reverse, when: remote },
           { command: ID.otherForwards, when: `${remote} && towline.hasOtherForwards` },
           { command: 'simpleBrowser.show', when: remote }
         ],

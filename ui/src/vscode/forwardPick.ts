@@ -4,29 +4,34 @@ import { CommandsRegistry } from '@codingame/monaco-vscode-api/vscode/vs/platfor
 import type { IQuickPickItem } from '@codingame/monaco-vscode-api/vscode/vs/platform/quickinput/common/quickInput'
 import { mapHasAddressLocalhostOrAllInterfaces, parseAddress } from '@codingame/monaco-vscode-api/vscode/vs/workbench/services/remote/common/tunnelModel'
 import { reachedAt, type HostPorts } from '../host/ports'
+import type { Forwards } from '../host/forwards'
 import type { PortInfo } from '../net/proto'
+import { focusOtherForwards } from './otherForwards'
 import type { PortsView } from './ports'
 
 const COMMAND = 'remote.tunnel.forwardCommandPalette'
-const HINT = 'Port number or address (eg. 3000 or 10.10.10.10:2000)'
+const HINT = 'Port number, address or socket (eg. 3000, 10.10.10.10:2000 or /run/app.sock)'
 
 interface Item extends IQuickPickItem {
   remote?: { host: string; port: number }
+  /** A unix socket of the host. */
+  path?: string
 }
 
 /** Takes the place of VS Code's command, which only has a box to type in. */
-export function registerForwardPick(view: PortsView, ports: HostPorts): void {
+export function registerForwardPick(view: PortsView, ports: HostPorts, forwards: Forwards): void {
   CommandsRegistry.registerCommand(COMMAND, async () => {
-    const remote = await pick(view, ports)
-    if (!remote) return
+    const { remote, path } = await pick(view, ports)
     const notifications = await getService(INotificationService)
+    if (path) await forwards.add({ targetPath: path, source: 'user' }).then(focusOtherForwards, (error) => notifications.error(error))
+    if (!remote) return
     const tunnel = await view.explorer.forward({ remote, elevateIfNeeded: true })
     if (typeof tunnel === 'string') notifications.warn(`Unable to forward ${remote.host}:${remote.port}. ${tunnel}`)
     else if (!tunnel) notifications.warn(`Unable to forward ${remote.host}:${remote.port}. The host may not be available, or the port is being forwarded already.`)
   })
 }
 
-async function pick(view: PortsView, ports: HostPorts): Promise<Item['remote']> {
+async function pick(view: PortsView, ports: HostPorts): Promise<Pick<Item, 'remote' | 'path'>> {
   const input = await getService(IQuickInputService)
   const box = input.createQuickPick<Item>({ useSeparators: false })
   box.placeholder = HINT
@@ -37,7 +42,8 @@ async function pick(view: PortsView, ports: HostPorts): Promise<Item['remote']> 
     const typed = parse(box.value.trim())
     const known = offers(ports.list ?? []).filter((i) => !isForwarded(i.remote!.host, i.remote!.port))
     const isOffered = typed && known.some((i) => i.remote!.host === typed.host && i.remote!.port === typed.port)
-    const own: Item[] = !typed || isOffered ? []
+    const socket = /^~?\/./.test(box.value.trim()) ? box.value.trim() : undefined
+    const own: Item[] = socket ? [{ label: `$(plus) Forward ${socket}`, path: socket, alwaysShow: true }] : !typed || isOffered ? []
       : isForwarded(typed.host, typed.port) ? [{ label: `Port ${box.value.trim()} is already forwarded`, alwaysShow: true }]
       : [{ label: `$(plus) Forward ${box.value.trim()}`, remote: typed, alwaysShow: true }]
     box.items = [...own, ...known]
@@ -47,14 +53,14 @@ async function pick(view: PortsView, ports: HostPorts): Promise<Item['remote']> 
   show()
   return new Promise((resolve) => {
     box.onDidAccept(() => {
-      const { remote } = box.selectedItems[0] ?? {}
-      if (!remote) return
-      resolve(remote)
+      const { remote, path } = box.selectedItems[0] ?? {}
+      if (!remote && !path) return
+      resolve({ remote, path })
       box.hide()
     })
     box.onDidHide(() => {
       off()
-      resolve(undefined)
+      resolve({})
       box.dispose()
     })
     box.show()
