@@ -240,7 +240,13 @@ int fail_exit(const struct fail_facts *f, struct tl_err *err)
 	last_line(f->ssh_text, NULL, line);
 	if (by_ssh && is_config_line(line))
 		return say_config(f, TL_E_SSHCONFIG, line, err);
-	if (f->here && by_ssh && !f->exit_kind)
+	/* killed while the program travelled: the host had no part in it */
+	if (f->here && by_ssh && f->exit_kind)
+		return err_set(err, TL_E_SSH,
+			       "the connection to %s broke while the server was started: ssh was "
+			       "ended by signal %d",
+			       f->host, f->exit_value);
+	if (f->here && by_ssh)
 		return err_set(err, TL_E_SSH,
 			       "the connection to %s broke while the server was started%s%s",
 			       f->host, *line ? ": " : "", line);

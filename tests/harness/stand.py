@@ -1,4 +1,4 @@
-"""A host and a daemon for a test that is written in another language: python3 -m harness.stand FOLDER_FILES
+"""A host and a daemon for a test that is written in another language: python3 -m harness.stand FOLDER_FILES [SSHD_CONFIG]
 
 Prints one JSON line {"url", "home", "folder", "uid", "config", "env"} when the window of the folder can be opened, then answers one JSON line
 for each line on its standard input, until that ends:
@@ -33,8 +33,8 @@ def agents(host):
     return out
 
 
-def main(count):
-    with Sshd(wire=True) as host, Daemon(host) as local:
+def main(count, extra):
+    with Sshd(wire=True, extra=extra) as host, Daemon(host) as local:
         folder = os.path.join(host.home, "project")
         os.mkdir(folder)
         for i in range(count):
@@ -73,4 +73,4 @@ def main(count):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10, sys.argv[2] if len(sys.argv) > 2 else "")

@@ -5,6 +5,7 @@ import { Signal } from '../net/signal'
 import type { HostConnection, LinkPhase } from '../host/connection'
 import { addressOf, type Target } from '../page/address'
 import { CATEGORY, ID } from './manifest'
+import { PlainNotice, plainTooltip } from './plainHost'
 
 const LOG_LINES = 2000
 
@@ -32,8 +33,9 @@ export class Indicator {
   show(connection: HostConnection, phase: LinkPhase): void {
     const host = this.host
     const error = connection.state.error?.message
+    const plain = connection.info?.plain
     const words: Record<LinkPhase, [string, string]> = {
-      connected: [`$(remote) SSH: ${host}`, `Editing on ${host}`],
+      connected: plain ? [`$(remote) SSH: ${host} $(warning)`, plainTooltip(`${host}`, plain)] : [`$(remote) SSH: ${host}`, `Editing on ${host}`],
       connecting: [`$(sync~spin) Connecting to ${host}`, `Connecting to ${host}`],
       reconnecting: [`$(sync~spin) Reconnecting to ${host}`, `The connection to ${host} is interrupted; what you do goes on when it is back`],
       disconnected: [`$(debug-disconnect) Disconnected from ${host}`, `Not connected to ${host}`],
@@ -68,11 +70,13 @@ export function registerCommands(parts: CommandParts): void {
 /** State and progress of the host: log lines, indicator, context keys, one message when it failed for good. */
 function follow({ api, indicator }: CommandParts, channel: vscode.OutputChannel, connection: HostConnection): void {
   let last: LinkPhase | undefined
+  const plain = new PlainNotice(api, connection)
   const hear = (phase: LinkPhase) => {
     indicator.show(connection, phase)
     if (phase === last) return
     const before = last
     last = phase
+    if (phase === 'connected') void plain.tell()
     void api.commands.executeCommand('setContext', 'towline.state', phase)
     channel.appendLine(`${new Date().toISOString()} ${connection.host}: ${phase}${connection.state.error ? `: ${connection.state.error.message}` : ''}`)
     if (before !== undefined && (phase === 'failed' || phase === 'disconnected' || phase === 'refused')) void lost(api, connection, phase)
