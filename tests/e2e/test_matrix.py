@@ -117,7 +117,11 @@ def jump(host):
 
 
 def proxy(host):
-    host.write_client_config(f"ProxyCommand nc 127.0.0.1 {host.port}\n    HostKeyAlias [127.0.0.1]:{host.port}")
+    with open(host.config) as f:
+        text = f.read()
+    with open(host.config, "w") as f:
+        f.write(text.replace("Host demo", "Host hop") +
+                text.replace("Host demo", f"Host demo\n    ProxyCommand ssh -F {host.config} -W %h:%p hop"))
     return host
 
 
@@ -187,7 +191,7 @@ ROWS = [
     ("riscv64 (no program of ours)", lambda: platform("Linux riscv64"), None),
     ("riscv64, PermitTTY no, no forwarding", lambda: platform("Linux riscv64", extra=f"{NO_TCP}\n{NO_TTY}"), None),
     ("ProxyJump, two hops", lambda: jump(Sshd()), None),
-    ("ProxyCommand nc", lambda: proxy(Sshd()), None),
+    ("ProxyCommand ssh -W", lambda: proxy(Sshd()), None),
     ("IPv6", lambda: six(Sshd(extra="ListenAddress ::1")), None),
     ("Include, Match originalhost and exec", lambda: included(Sshd()), None),
     ("user certificate", lambda: certified(Sshd()), None),
@@ -280,10 +284,14 @@ class Row:
     def damaged(self):
         self.stop_server()
         for path in self.programs():
-            os.chmod(path, 0o700)
-            with open(path, "r+b") as f:
-                f.seek(5000)
-                f.write(b"damaged")
+            # another file of the same name: what still runs keeps its own
+            with open(path, "rb") as f:
+                data = f.read()
+            with open(path + ".new", "wb") as f:
+                f.write(data[:5000] + b"damaged" + data[5007:])
+            shutil.copystat(path, path + ".new")
+            os.chown(path + ".new", os.stat(path).st_uid, os.stat(path).st_gid)
+            os.rename(path + ".new", path)
         return self.connect(self.local)
 
     def files(self):
