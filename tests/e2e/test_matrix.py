@@ -5,6 +5,7 @@ Each row is a real OpenSSH or dropbear of its own. What is seen is the table of 
 
 deadline: 600
 """
+import atexit
 import concurrent.futures
 import glob
 import json
@@ -22,7 +23,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 
 from harness import ROOT, Daemon, Dropbear, Sshd, dropbear_missing, find_processes, run, wait_for
 from harness.control import RpcError
-from harness.proc import spawn, wait_port
+from harness.proc import scratch, spawn, wait_port
 
 DOC = os.path.join(ROOT, "docs", "hosts.md")
 BEGIN, END = "<!-- matrix: tests/e2e/test_matrix.py --write -->", "<!-- end of matrix -->"
@@ -85,6 +86,7 @@ class Foreign(Home):
         magic, qemu = self.MAGIC[machine]
         if not os.path.exists(f"{self.PLACE}/register"):
             run(["mount", "-t", "binfmt_misc", "binfmt_misc", self.PLACE])
+            atexit.register(run, ["umount", self.PLACE], check=False)
         self.entry = f"towline-test-{os.getpid()}-{machine}"
         with open(f"{self.PLACE}/register", "w") as f:
             f.write(f":{self.entry}:M::{magic}:{self.MASK}:{qemu}:F")
@@ -200,11 +202,13 @@ ROWS = [
 
 def ash():
     """busybox as a login shell needs the name."""
-    path = "/usr/local/bin/towline-test-ash"
-    if not os.path.exists(path):
-        with open(path, "w") as f:
-            f.write('#!/bin/sh\nexec busybox ash "$@"\n')
-        os.chmod(path, 0o755)
+    folder = scratch("tla-")
+    atexit.register(shutil.rmtree, folder, True)
+    os.chmod(folder, 0o755)
+    path = os.path.join(folder, "ash")
+    with open(path, "w") as f:
+        f.write('#!/bin/sh\nexec busybox ash "$@"\n')
+    os.chmod(path, 0o755)
     return path
 
 
