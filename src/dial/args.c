@@ -148,6 +148,8 @@ static int argv_ssh(struct strv *ret, const struct dial_target *t, const char *s
 		rc = rc ? rc : strv_addf(ret, "-oControlPath=%s", t->control_path);
 	else
 		rc = rc ? rc : argv_pairs(ret, "-o", t->reconnect ? alone : NULL);
+	if (t->no_agent)
+		rc = rc ? rc : strv_add(ret, "-a");
 	if (t->login_only)
 		rc = rc ? rc : strv_add(ret, "-N");
 	rc = rc ? rc : argv_pairs(ret, "-F", config);

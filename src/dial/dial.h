@@ -35,6 +35,7 @@ struct dial_target {
 	bool keep_login;          /* with control_path: where the server cannot run the login stays
 				     (on_login) */
 	bool login_only; /* with control_path: no server is wanted, only the login (on_login) */
+	bool no_agent;   /* the key agent is not forwarded, whatever the configuration says */
 	bool reconnect;  /* an attempt that would ask for a host key is refused */
 };
 

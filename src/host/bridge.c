@@ -15,9 +15,11 @@
 #include "base/limits.h"
 #include "base/str.h"
 #include "host/agent_start.h"
+#include "host/rundir.h"
 #include "host/splice.h"
 #include "loop/io.h"
 #include "loop/sock.h"
+#include "wire/link_frame.h"
 
 #define NONCE_MAX 128
 
@@ -159,12 +161,15 @@ static int await_end(int fd, struct tl_err *err)
 static int bridge_run(struct bridge *b, struct tl_err *err)
 {
 	struct handshake_peer agent;
+	char socket[32];
 	int fd, rc;
 
 	for (;;) {
 		fd = agent_reach(&b->where, b->splice, &agent, err);
 		if (fd < 0)
 			return fd;
+		snprintf(socket, sizeof(socket), AGENT_SOCKET, LINK_PROTO);
+		rundir_keep_key_agent(b->where.run_dir, socket);
 		rc = b->splice ? 0 : pass(fd, err);
 		if (rc != TL_E_UNSUPPORTED)
 			break;

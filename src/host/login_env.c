@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "host/rundir.h"
+
 extern char **environ;
 
 #define DEFAULT_PATH "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
@@ -69,10 +71,14 @@ static bool env_drops(const char *entry)
 
 int login_env(struct strv *env)
 {
+	char keys[RUNDIR_SOCKET_MAX + 1];
 	int rc = 0;
 	for (char **e = environ; *e && !rc; e++)
 		if (strchr(*e, '=') && !env_drops(*e))
 			rc = strv_add(env, *e);
+	/* by a name that outlives this connection */
+	if (!rc && rundir_key_agent(NULL, keys))
+		rc = env_set(env, "SSH_AUTH_SOCK", keys);
 	if (!rc && !env_get(env, "PATH"))
 		rc = env_set(env, "PATH", DEFAULT_PATH);
 	return rc;

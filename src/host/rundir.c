@@ -147,3 +147,43 @@ int rundir_choose(const char *forced, struct rundir *ret, struct tl_err *err)
 			       first.text, last.text);
 	return err_set(err, rc, "no folder for sockets on the host: %s", first.text);
 }
+
+/* ---- the forwarded key agent ---- */
+
+void rundir_keep_key_agent(const char *forced, const char *socket)
+{
+	const char *agent = getenv("SSH_AUTH_SOCK");
+	char path[RUNDIR_SOCKET_MAX + 1], tmp[RUNDIR_SOCKET_MAX + 32];
+	struct rundir c[RUNDIR_COUNT];
+	size_t n = rundir_candidates(forced, c);
+	struct stat st;
+
+	if (!agent || agent[0] != '/' || stat(agent, &st) != 0 || !S_ISSOCK(st.st_mode))
+		return;
+	for (size_t i = 0; i < n; i++) {
+		snprintf(path, sizeof(path), "%s/%s", c[i].path, socket);
+		if (!rundir_is_ours(c[i].path) || lstat(path, &st) != 0)
+			continue;
+		snprintf(path, sizeof(path), "%s/" RUNDIR_KEY_AGENT, c[i].path);
+		/* started from a terminal of ours: it leads here already */
+		if (strcmp(path, agent) == 0)
+			return;
+		snprintf(tmp, sizeof(tmp), "%s.%ld", path, (long)getpid());
+		if (symlink(agent, tmp) == 0 && rename(tmp, path) != 0)
+			unlink(tmp);
+		return;
+	}
+}
+
+bool rundir_key_agent(const char *forced, char out[RUNDIR_SOCKET_MAX + 1])
+{
+	struct rundir c[RUNDIR_COUNT];
+	size_t n = rundir_candidates(forced, c);
+
+	for (size_t i = 0; i < n; i++) {
+		snprintf(out, RUNDIR_SOCKET_MAX + 1, "%s/" RUNDIR_KEY_AGENT, c[i].path);
+		if (rundir_is_ours(c[i].path) && access(out, W_OK) == 0)
+			return true;
+	}
+	return false;
+}

@@ -28,6 +28,12 @@ size_t rundir_candidates(const char *forced, struct rundir ret[RUNDIR_COUNT]);
 int rundir_choose(const char *forced, struct rundir *ret, struct tl_err *err);
 /* True when path is a folder of this user that nobody else may enter; for looking, not making. */
 bool rundir_is_ours(const char *path);
+/* A name for the key agent that ssh forwarded to this connection (SSH_AUTH_SOCK), which stays the
+ * same when the next connection brings another one: a link in the run folder that holds socket. */
+#define RUNDIR_KEY_AGENT "ssh-agent.sock"
+void rundir_keep_key_agent(const char *forced, const char *socket);
+/* The link, where it leads to a socket now; false where there is none. */
+bool rundir_key_agent(const char *forced, char out[RUNDIR_SOCKET_MAX + 1]);
 /* ~/.towline-server, or what TOWLINE_SERVER_DIR says. 0, TL_E_NOENT (no home), TL_E_LIMIT. */
 int server_dir(char *out, size_t n);
 

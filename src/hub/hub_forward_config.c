@@ -138,11 +138,7 @@ static void on_forwards(void *ctx, const struct ssh_forwards *list, const struct
 
 void forward_config_begin(struct hub_host *hh)
 {
-	struct dial_target t = {.kind = DIAL_SSH,
-				.host = hh->name,
-				.config_file = hh->opts.config_file,
-				.port = hh->opts.port,
-				.options = (const char *const *)hh->opts.options.v};
+	struct dial_target t = host_target(hh);
 	struct tl_err e;
 
 	if (hh->config_done || hh->closing)
@@ -152,7 +148,7 @@ void forward_config_begin(struct hub_host *hh)
 	if (str_starts(hh->name, "local:"))
 		return;
 	hh->config_query =
-	    ssh_forwards_ask(hh->hub->loop, &t, hh->hub->cfg.ssh_path, on_forwards, hh, &e);
+	    ssh_forwards_ask(hh->hub->loop, &t, host_dial_env(hh).ssh_path, on_forwards, hh, &e);
 	if (!hh->config_query)
 		log_line(LOG_WARN, hh->name, "%s", e.text);
 }

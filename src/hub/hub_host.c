@@ -490,20 +490,25 @@ static int choose_place(struct hub_host *hh, struct tl_err *err)
 	return settings_install_path(hh->hub, hh->name, &hh->install_path, err);
 }
 
-struct dial_env host_dial_env(const struct hub *h)
+struct dial_env host_dial_env(const struct hub_host *hh)
 {
-	return (struct dial_env){.ssh_path = h->cfg.ssh_path,
+	const struct hub *h = hh->hub;
+
+	return (struct dial_env){.ssh_path = hh->set_ssh ? hh->set_ssh : h->cfg.ssh_path,
 				 .askpass_path = h->cfg.askpass_path,
 				 .runtime_dir = h->cfg.runtime_dir,
 				 .host_bin_dir = h->cfg.host_bin_dir,
-				 .connect_ms = TL_LIMIT_CONNECT_MS};
+				 .connect_ms = hh->set_connect_ms ? (uint64_t)hh->set_connect_ms
+								  : TL_LIMIT_CONNECT_MS};
 }
 
 struct dial_target host_target(const struct hub_host *hh)
 {
 	return (struct dial_target){.kind = str_starts(hh->name, "local:") ? DIAL_LOCAL : DIAL_SSH,
 				    .host = hh->name,
-				    .config_file = hh->opts.config_file,
+				    .config_file = hh->opts.config_file ? hh->opts.config_file
+									: hh->set_config,
+				    .no_agent = hh->no_agent,
 				    .identities = (const char *const *)hh->opts.identities.v,
 				    .port = hh->opts.port,
 				    .reconnect = hh->was_connected,
@@ -513,7 +518,7 @@ struct dial_target host_target(const struct hub_host *hh)
 
 void host_start(struct hub_host *hh)
 {
-	struct dial_env env = host_dial_env(hh->hub);
+	struct dial_env env;
 	struct dial_target t;
 	struct dial_callbacks cb = {.on_progress = on_dial_progress,
 				    .on_prompt = prompt_ask,
@@ -536,7 +541,9 @@ void host_start(struct hub_host *hh)
 	hh->retry_at_ms = 0;
 	hh->stopping = false;
 	host_set_phase(hh, hh->was_connected ? HOST_RECONNECTING : HOST_CONNECTING, NULL);
+	settings_reach(hh);
 	if (choose_place(hh, &e) == 0) {
+		env = host_dial_env(hh);
 		t = host_target(hh);
 		host_plain_target(hh, &t);
 		hh->dial = dial_start(hh->hub->loop, &t, &env, &cb, &e);
@@ -649,6 +656,8 @@ static void plain_closed(struct hub_host *hh)
 	options_fini(&hh->opts);
 	free(hh->install_path);
 	free(hh->notice);
+	free(hh->set_config);
+	free(hh->set_ssh);
 	free(hh->info);
 	free(hh->name);
 	free(hh);

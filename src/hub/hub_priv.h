@@ -26,6 +26,10 @@ enum host_phase {
  * pattern that fits): malloc'ed, NULL for the usual place. TL_E_INVAL where the setting makes no
  * sense. In hub_settings.c. */
 int settings_install_path(struct hub *h, const char *host, char **ret, struct tl_err *err);
+struct hub_host;
+/* How ssh is used, from the settings (remote.SSH.path, configFile, connectTimeout,
+ * enableAgentForwarding), into the record; what makes no sense there is logged and left out. */
+void settings_reach(struct hub_host *hh);
 /* The file in remote.SSH.configFile, absolute and malloc'ed; NULL: ~/.ssh/config. */
 char *settings_config_file(struct hub *h);
 
@@ -67,6 +71,9 @@ struct hub_host {
 	struct hub *hub;
 	char *name;
 	struct host_options opts;
+	char *set_config, *set_ssh; /* of the settings, NULL: as usual; read at each start */
+	int set_connect_ms;         /* 0: the usual deadline */
+	bool no_agent;      /* no forwarding of the key agent, whatever the configuration says */
 	char *install_path; /* on the host, NULL: the usual place; stays while there is a session */
 	enum host_phase phase;
 	int generation;
@@ -166,7 +173,7 @@ void host_dial_callbacks(struct hub_host *hh, struct dial_callbacks *cb);
 
 /* Whom to reach, as dial takes it; borrows from the record. */
 struct dial_target host_target(const struct hub_host *hh);
-struct dial_env host_dial_env(const struct hub *h);
+struct dial_env host_dial_env(const struct hub_host *hh);
 /* hub_plain.c */
 void host_plain_init(struct hub_host *hh);
 /* on_closed when nothing of it is left. */

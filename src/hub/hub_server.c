@@ -141,7 +141,7 @@ static void on_prompt_gone(void *ctx, struct dial_prompt *p)
 
 static void errand_start(struct call *k, struct hub_host *hh, const char *verb)
 {
-	struct dial_env env = host_dial_env(k->h);
+	struct dial_env env;
 	struct dial_callbacks cb = {.on_prompt = on_prompt,
 				    .on_prompt_gone = on_prompt_gone,
 				    .on_report = on_report,
@@ -162,6 +162,8 @@ static void errand_start(struct call *k, struct hub_host *hh, const char *verb)
 	hh->errand = r;
 	free(hh->install_path);
 	if (settings_install_path(k->h, hh->name, &hh->install_path, &e) == 0) {
+		settings_reach(hh);
+		env = host_dial_env(hh);
 		t = host_target(hh);
 		t.errand = verb;
 		t.errand_lines = (int)json_int(k->params, "lines", 0);

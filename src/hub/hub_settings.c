@@ -9,6 +9,7 @@
 #include "dial/config_scan.h"
 #include "loop/fsx.h"
 
+#define CONNECT_MAX_S  3600
 #define SETTINGS_BYTES (1024 * 1024)
 
 yyjson_doc *settings_read(struct hub *h)
@@ -44,6 +45,32 @@ char *settings_config_file(struct hub *h)
 
 	yyjson_doc_free(doc);
 	return out;
+}
+
+void settings_reach(struct hub_host *hh)
+{
+	yyjson_doc *doc = settings_read(hh->hub);
+	yyjson_val *root = yyjson_doc_get_root(doc);
+	const char *ssh = json_str(root, "remote.SSH.path", "");
+	int64_t seconds = json_int(root, "remote.SSH.connectTimeout", 0);
+	char path[TL_LIMIT_PATH];
+
+	free(hh->set_config);
+	free(hh->set_ssh);
+	hh->set_config = settings_config_file(hh->hub);
+	hh->set_ssh = NULL;
+	if (*ssh && config_path(ssh, path, sizeof(path), NULL) == 0)
+		hh->set_ssh = str_dup(path);
+	if (seconds < 0 || seconds > CONNECT_MAX_S) {
+		log_line(LOG_WARN, hh->name,
+			 "remote.SSH.connectTimeout in your settings is not between 1 and %d "
+			 "seconds: left out",
+			 CONNECT_MAX_S);
+		seconds = 0;
+	}
+	hh->set_connect_ms = (int)seconds * 1000;
+	hh->no_agent = !json_bool(root, "remote.SSH.enableAgentForwarding", true);
+	yyjson_doc_free(doc);
 }
 
 int settings_install_path(struct hub *h, const char *host, char **ret, struct tl_err *err)
