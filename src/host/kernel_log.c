@@ -117,13 +117,14 @@ static void own_message(struct kernel *k, enum jupyter_channel c, const struct j
 	} else if (strcmp(head->type, "kernel_info_reply") == 0) {
 		kernel_track_received(&k->track, c, head, parent, parts[JUPYTER_HEADER],
 				      parts[JUPYTER_CONTENT], k->track.active_ms);
-		if (!k->shell_answers)
+		if (!k->shell_answers) {
+			/* before anybody's code: what came meanwhile waits behind our question */
+			session_sockets_note(k->plan.dir, k->child.pid);
 			lengthen_queue(k, parts[JUPYTER_CONTENT]);
+		}
 		k->shell_answers = true;
 	}
 	if (k->phase == KERNEL_STARTING && k->shell_answers && k->iopub_answers && !k->stop) {
-		/* before anybody can run anything */
-		session_sockets_note(k->plan.dir, k->child.pid);
 		k->phase = KERNEL_READY;
 		kernel_log_state(k, "ready", NULL, NULL);
 		kernel_start_done(k, NULL);

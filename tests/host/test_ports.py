@@ -189,8 +189,10 @@ class Daemons(Base):
         """setsid and two forks: redis-server --daemonize, pg_ctl, tmux."""
         p = self.ports()
         port, pid = self.daemon(self.hold.view())
-        info = p.until_owned(port)
-        self.assertEqual((info["pid"], info["term"]), (pid, self.hold.id))
+        p.until_owned(port)
+        # who forked it away may be there for a moment yet
+        p.until("the daemon's name", lambda: [x["pid"] for x in p.at(port)] == [pid])
+        self.assertEqual(p.at(port)[0]["term"], self.hold.id)
         os.kill(pid, signal.SIGKILL)
         p.until_gone(port)
 
@@ -455,6 +457,8 @@ class Sessions(unittest.TestCase):
             self.assertEqual(channels & {x["port"] for x in self.p.ports}, set())
             if transport == "ipc":
                 self.rpc.call("kernel/restart", id=info["id"], deadline=120)
+                # on a busy machine the answer comes before the kernel is there
+                wait_for(lambda: self.rpc.call("kernel/info", id=info["id"])["info"]["state"] == "idle", 120, "the kernel to be there")
                 again = int(result(v.run(self.CODE)))
                 self.p.until_owned(again)
                 self.assertEqual([x["port"] for x in self.p.ports if x.get("kernel") == info["id"]], [again])
