@@ -12,6 +12,8 @@ import * as win from './lib.mjs'
 const tests = path.join(path.dirname(fileURLToPath(import.meta.url)), '..')
 /* a kernel's start on a loaded machine */
 const SLOW = 120000
+/* TOWLINE_LINES=1000000 for the figure in the documents; the sanitizer build takes its time */
+const LINES = Number(process.env.TOWLINE_LINES ?? 200000)
 
 const stand = spawn('python3', ['-m', 'harness.stand', '3'], { cwd: tests, stdio: ['pipe', 'pipe', 'inherit'] })
 const lines = createInterface({ input: stand.stdout })[Symbol.asyncIterator]()
@@ -269,6 +271,13 @@ test('an R console beside it: a base plot, a data frame, questions', async () =>
   assert.notEqual(new URL(plots.url()).origin, new URL(here.url).origin)
   await row('df').waitFor({ timeout: SLOW })
   await win.shot(browser, page, 'e2e-sessions-r')
+  const before = await plots.$eval('#title', (t) => t.textContent)
+  await win.command(page, 'towline.plots.previous')
+  await until(async () => (await plots.$eval('#title', (t) => t.textContent)) !== before, 'the plot before')
+  await row('df').click()
+  const grid = await frameWith('#grid', 'the grid')
+  await until(async () => (await grid.$$eval('.cell:not(.label)', (all) => all.map((c) => c.textContent))).join() === '1,a,2,b,3,c', 'the data frame')
+  await win.command(page, 'workbench.action.closeActiveEditor')
 })
 
 test('after a reload both consoles are there with all they said, and what was made meanwhile', async () => {
@@ -286,6 +295,104 @@ test('after a reload both consoles are there with all they said, and what was ma
   await win.command(page, 'towline.sessions.focus')
   await row('R').waitFor({ timeout: SLOW })
   await win.shot(browser, page, 'e2e-sessions-again')
+})
+
+const shown = () => page.evaluate(() => [...document.querySelectorAll('.notifications-toasts .notification-list-item-message, .notification-list-item-message')].map((n) => n.textContent))
+const inConsole = async (n, name, code) => {
+  put(name, code)
+  await win.openFile(page, at(name))
+  await win.command(page, 'towline.console.executeFile')
+  return async () => (await cells(`Interactive-${n}.interactive`)).filter((c) => c.code.trim() === code.trim()).at(-1)
+}
+const state = (id) => withApi((_api, one) => window.__towline.sessions.sessions.attached.get(one)?.state, id)
+const sessionOf = async (language) => (await sessions()).find((k) => k.language.toLowerCase() === language && !k.notebook)
+
+test('interrupt and restart: the cell says so, the variables are gone', async () => {
+  const loop = await inConsole(1, 'forever.py', 'import time\nkept = 1\nwhile True:\n    time.sleep(0.1)\n')
+  const { id } = await sessionOf('python')
+  await until(async () => (await state(id)) === 'busy' && (await loop())?.order, 'the loop to run')
+  await withApi((api, info) => api.commands.executeCommand('towline.sessions.interrupt', { info }), { id })
+  await until(async () => (await loop()).success === false && words(await loop()).includes('KeyboardInterrupt'), 'the interrupt')
+  await row('kept').waitFor({ timeout: SLOW })
+  await withApi((_api, one) => window.__towline.sessions.sessions.restart(one), id)
+  await until(async () => (await cells('Interactive-1.interactive')).some((c) => c.kind === 1 && /restarted/.test(c.code)), 'a word about the restart')
+  await row('kept').waitFor({ state: 'detached', timeout: SLOW })
+  const gone = await inConsole(1, 'gone.py', 'kept\n')
+  await until(async () => words(await gone()).includes('NameError'), 'the name to be gone')
+})
+
+test('a kernel that dies says so; a restart brings it back', async () => {
+  const dead = await inConsole(1, 'die.py', 'import os, sys\nprint("last words", flush=True)\nos._exit(3)\n')
+  const { id } = await sessionOf('python')
+  await until(async () => (await state(id)) === 'dead' && (await dead()).success === false, 'the death')
+  assert.match(words(await dead()), /The kernel has died/)
+  await withApi((_api, one) => window.__towline.sessions.sessions.restart(one), id)
+  const again = await inConsole(1, 'again.py', 'print("back", 1 + 1)\n')
+  await until(async () => words(await again()) === 'back 2\n', 'the new kernel')
+})
+
+test('a loop of very many lines, the window reloaded meanwhile: every line once, in order', async () => {
+  const million = await inConsole(1, 'million.py', `for i in range(${LINES}): print(i)\n`)
+  await until(async () => words(await million()).includes('\n1000\n'), 'the first thousand')
+  await page.reload()
+  await win.waitReady(page)
+  const begin = Date.now()
+  await until(async () => (await million())?.success === true, 'the end', 240000)
+  console.log(`# ${LINES} lines shown ${Date.now() - begin} ms after the reload`)
+  /* the text is compared in the page: a million lines are 6.9 MB */
+  const wrong = await withApi((api, count) => {
+    const n = api.workspace.notebookDocuments.find((d) => d.uri.path.endsWith('Interactive-1.interactive'))
+    const text = n.getCells().at(-1).outputs.flatMap((o) => o.items.map((i) => new TextDecoder().decode(i.data))).join('')
+    const lines = text.split('\n')
+    return lines.length === count + 1 ? lines.findIndex((l, i) => l !== (i < count ? String(i) : '')) : `${lines.length} lines: ${text.slice(0, 200)} … ${text.slice(-200)}`
+  }, LINES)
+  assert.equal(wrong, -1)
+  await win.shot(browser, page, 'e2e-sessions-million')
+})
+
+test('a second window shows the same session, and what is run in the first', async () => {
+  const second = await win.openWindow(browser, url)
+  await win.waitReady(second)
+  const there = await inConsole(1, 'both.py', 'print("for both")\n')
+  await until(async () => words(await there()) === 'for both\n', 'the first window')
+  await win.until(() => win.withApi(second, (api) => api.workspace.notebookDocuments.some((n) => n.uri.path.endsWith('Interactive-1.interactive') && n.getCells().some((c) => c.outputs.some((o) => o.items.some((i) => new TextDecoder().decode(i.data) === 'for both\n'))))), 'the second window', SLOW)
+  await second.close()
+  await page.bringToFront()
+})
+
+test('an interpreter without ipykernel is told about, with the command that changes that', async () => {
+  await order('remote', { command: `/usr/bin/python3 -m venv --without-pip ${at('.venv')}` })
+  await win.command(page, 'towline.console.startPython')
+  const pick = page.locator('.quick-input-list .monaco-list-row', { hasText: '.venv/bin/python' }).first()
+  await pick.waitFor({ timeout: SLOW })
+  await win.shot(browser, page, 'e2e-sessions-pick')
+  await pick.click()
+  await until(async () => (await shown()).some((t) => /ipykernel is not installed/.test(t) && /pip install ipykernel/.test(t)), 'the message')
+  await win.shot(browser, page, 'e2e-sessions-missing')
+  await win.command(page, 'notifications.clearAll')
+})
+
+test('closing a console: its session goes on where the setting says so, opens again with its log, and else ends', async () => {
+  const set = (value) => withApi((api, v) => api.workspace.getConfiguration('kernelSupervisor').update('shutdownTimeout', v, api.ConfigurationTarget.Global), value)
+  const { id } = await sessionOf('r')
+  const close = () => withApi(async (api) => {
+    for (const g of api.window.tabGroups.all) for (const t of g.tabs) if (t.label.startsWith('R')) if (t.input instanceof api.TabInputInteractiveWindow) await api.window.tabGroups.close(t)
+  })
+  const info = async () => (await sessions()).find((k) => k.id === id)
+  await set('indefinitely')
+  await until(async () => (await info()).shutdownTimeout === 'indefinitely', 'the setting to reach the session')
+  await close()
+  await until(async () => (await info()).viewers === 0, 'nobody to watch')
+  await page.reload()
+  await win.waitReady(page)
+  await until(async () => (await cells('Interactive-1.interactive')).length > 0, 'the other console')
+  assert.equal((await info()).viewers, 0)
+  await withApi((api, one) => api.commands.executeCommand('towline.sessions.attach', { info: one }), await info())
+  await until(async () => (await withApi((api) => api.workspace.notebookDocuments.filter((n) => n.getCells().some((c) => /readline/.test(c.document.getText()) && c.outputs.length)).length)) > 0, 'the log of the console')
+  await set('immediately')
+  await until(async () => (await info()).shutdownTimeout === 'immediately', 'the setting to reach the session')
+  await close()
+  await until(async () => !(await info()), 'the end of the session')
 })
 
 test('nothing was asked of other machines, no policy was broken, no error was left', () => {

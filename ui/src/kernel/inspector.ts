@@ -100,6 +100,8 @@ export class Inspector {
 
   private hear(m: Message): void {
     const c = m.content as Content
+    /* after an error IRkernel drops all that waits, without an answer */
+    if (this.language === 'r' && m.header.msg_type === 'execute_reply' && c.status !== 'ok' && this.session.caughtUp) this.drop('the kernel dropped the question after an error')
     if (!this.commId || c.comm_id !== this.commId) return
     if (m.header.msg_type === 'comm_close') this.forget('the kernel closed the channel')
     if (m.header.msg_type !== 'comm_msg') return
@@ -113,6 +115,10 @@ export class Inspector {
   private forget(why: string): void {
     this.comm = undefined
     this.commId = ''
+    this.drop(why)
+  }
+
+  private drop(why: string): void {
     const waiting = [...this.waiting.values()]
     this.waiting.clear()
     for (const call of waiting) call.reject(new Error(why))

@@ -103,7 +103,7 @@ export function registerCommands(views: SessionViews): void {
   })
   command(CMD.runFile, async (uri) => {
     const document = uri instanceof api.Uri ? await api.workspace.openTextDocument(uri) : api.window.activeTextEditor?.document
-    if (document) await send(views, languageOf({ language: document.languageId }), document.getText())
+    if (document) await send(views, languageOf({ language: document.languageId }), document.getText().trimEnd())
   })
 }
 

@@ -12,7 +12,7 @@ import { languageOf, type Sessions } from './service'
 
 const TYPE = 'interactive'
 /* of a session's log when a console is opened again */
-const TAIL = 8 * 1024 * 1024
+const TAIL = 24 * 1024 * 1024
 const CELLS = 500
 const HISTORY = 50
 
@@ -227,6 +227,10 @@ export class Consoles {
     }
     await this.controllers.choose(notebook.uri, this.controllers.of(spec))
     for (const [index, run] of live) run.show(this.controllers.of(spec), notebook.cellAt(index), true)
+    if (notebook.cellCount) {
+      const last = new api.NotebookRange(notebook.cellCount - 1, notebook.cellCount)
+      for (const e of api.window.visibleNotebookEditors) if (e.notebook === notebook) e.revealRange(last, api.NotebookEditorRevealType.Default)
+    }
     void this.history(notebook, session)
   }
 
@@ -246,7 +250,7 @@ export class Consoles {
     c.binding.dispose()
     delete this.sessions.state.consoles[at]
     this.sessions.state.closed.push(c.session.id)
-    this.sessions.keep()
+    this.sessions.keep(0)
     if (c.session.state !== 'ended') this.sessions.leave(c.session)
     setTimeout(() => void this.sessions.refresh().catch(() => {}), 500)
   }

@@ -54,8 +54,14 @@ export class Notebooks {
   private opened(notebook: vscode.NotebookDocument): void {
     if (notebook.notebookType !== TYPE) return
     this.prefer(notebook)
+    if (this.running(notebook)) void this.find(notebook).catch((error) => this.sessions.tell(error))
+  }
+
+  /** The list may be old: a session that was left may have ended. */
+  private async find(notebook: vscode.NotebookDocument): Promise<void> {
+    await this.sessions.refresh()
     const info = this.running(notebook)
-    if (info && !this.bindings.has(notebook.uri.toString())) void this.reattach(notebook, info).catch((error) => this.sessions.tell(error))
+    if (info && !notebook.isClosed && !this.bindings.has(notebook.uri.toString())) await this.reattach(notebook, info)
   }
 
   private closed(notebook: vscode.NotebookDocument): void {

@@ -17,6 +17,7 @@ const FLUSH_MS = 60
 const FLUSH_SHARE = 4
 const RUNS = 2000
 const LINE = '\x1b[2m'
+const OUTPUT = new Set(['stream', 'display_data', 'execute_result', 'error'])
 
 export class Run {
   readonly outputs = new Outputs()
@@ -265,9 +266,11 @@ export class Binding {
     const id = m.parent.msg_id
     if (!id || id.startsWith(HIDDEN)) return
     let run = this.runs.get(id)
-    if (!run && m.header.msg_type === 'execute_input') {
+    const type = m.header.msg_type
+    if (!run && (type === 'execute_input' || (this.restoring && OUTPUT.has(type)))) {
       run = new Run(this.sessions.api, id)
       run.from = this.session.offset
+      if (type !== 'execute_input') run.outputs.say(`${LINE}[… what this said before is not kept, or not fetched …]\x1b[0m\n`)
       this.add(run)
       if (!this.restoring) this.adopt(run, String(m.content.code ?? ''))
     }
@@ -295,7 +298,9 @@ export class Binding {
     const s = this.session
     const waiting: KernelExecution[] = this.waiting
     for (const e of waiting) {
-      if (e.msgId.startsWith(HIDDEN) || this.runs.has(e.msgId)) continue
+      const known = this.runs.get(e.msgId)
+      if (known) known.code ||= e.code
+      if (e.msgId.startsWith(HIDDEN) || known) continue
       const run = new Run(this.sessions.api, e.msgId)
       run.code = e.code
       run.from = s.cursor

@@ -8,8 +8,11 @@ import { KernelSession } from '../kernel/session'
 import { TowlineError } from '../net/errors'
 import type { KernelInfo, KernelSpec, ShutdownTimeout } from '../net/proto.gen'
 import { Signal } from '../net/signal'
+import { VIEW } from './manifest'
 
 const SAVE_MS = 300
+/* characters of the log */
+const LOGGED = 4 * 1024 * 1024
 const KEPT_CLOSED = 200
 const KEPT_CURSORS = 200
 
@@ -26,6 +29,8 @@ interface State {
   closed: string[]
   /** Up to where the log is in the notebook's own document. */
   cursors: Record<string, { id: string; cursor: number }>
+  /** The panes have been shown once. */
+  panes: boolean
   /** What could be started the last time: there at once, until the host has been searched again. */
   specs: KernelSpec[]
 }
@@ -52,9 +57,10 @@ export class Sessions {
   foreground?: KernelSession
   readonly onForeground = new Signal<KernelSession | undefined>()
   readonly log: vscode.OutputChannel
-  state: State = { consoles: {}, closed: [], cursors: {}, specs: [] }
+  state: State = { consoles: {}, closed: [], cursors: {}, panes: false, specs: [] }
   private saveTimer?: ReturnType<typeof setTimeout>
   private readonly recent: KernelSession[] = []
+  private logged = 0
 
   constructor(readonly parts: SessionsParts) {
     this.api = parts.api
@@ -78,13 +84,14 @@ export class Sessions {
     if (this.specs.length) this.onSpecs.fire()
   }
 
-  keep(): void {
+  /** Soon; with 0 at once, where the page may be gone in a moment. */
+  keep(after = SAVE_MS): void {
     clearTimeout(this.saveTimer)
     this.saveTimer = setTimeout(() => {
-      const { consoles, closed, cursors, specs } = this.state
-      const state: State = { consoles, specs, closed: closed.slice(-KEPT_CLOSED), cursors: Object.fromEntries(Object.entries(cursors).slice(-KEPT_CURSORS)) }
+      const { consoles, closed, cursors, panes, specs } = this.state
+      const state: State = { consoles, specs, panes, closed: closed.slice(-KEPT_CLOSED), cursors: Object.fromEntries(Object.entries(cursors).slice(-KEPT_CURSORS)) }
       void this.parts.kept.save(JSON.stringify(state, null, 1)).catch((error) => console.warn('sessions: the state could not be kept', error))
-    }, SAVE_MS)
+    }, after)
   }
 
   get shutdownTimeout(): ShutdownTimeout {
@@ -120,7 +127,16 @@ export class Sessions {
     if (!spec.ready) throw new NotReady(spec)
     const info = await this.call('kernel/create', { kernel: spec.id, tag: this.parts.tag, shutdownTimeout: this.shutdownTimeout, ...more }, false)
     this.list = [...this.list.filter((k) => k.id !== info.id), info]
+    void this.showPanes()
     return this.attach(info, { from: 0 })
+  }
+
+  /** With the first session of a folder its panes are shown, once: who closes them is left alone. */
+  private async showPanes(): Promise<void> {
+    if (this.state.panes) return
+    this.state.panes = true
+    this.keep()
+    await this.api.commands.executeCommand(`${VIEW.variables}.focus`, { preserveFocus: true })
   }
 
   /** Attaches to a session, or gives the one that is attached already. */
@@ -137,7 +153,7 @@ export class Sessions {
       this.forget(session)
       void this.refresh().catch(() => {})
     })
-    session.onOutput.on(({ text }) => this.log.append(text))
+    session.onOutput.on(({ text }) => this.keepOutput(text))
     before?.(session)
     this.onAttached.fire(session)
     try {
@@ -148,6 +164,16 @@ export class Sessions {
     }
     this.show(session)
     return session
+  }
+
+  /** What processes print outside of Jupyter; an output channel has no bound of its own. */
+  private keepOutput(text: string): void {
+    this.logged += text.length
+    if (this.logged > LOGGED) {
+      this.log.replace('(what was here before is left out)\n')
+      this.logged = text.length
+    }
+    this.log.append(text)
   }
 
   /** The user closes its last view here. */
