@@ -352,7 +352,7 @@ test('a loop of very many lines, the window reloaded meanwhile: every line once,
 
 test('a second window shows the same session, and what is run in the first', async () => {
   const second = await win.openWindow(browser, url)
-  await win.waitReady(second)
+  await win.waitReady(second, SLOW)
   const there = await inConsole(1, 'both.py', 'print("for both")\n')
   await until(async () => words(await there()) === 'for both\n', 'the first window')
   await win.until(() => win.withApi(second, (api) => api.workspace.notebookDocuments.some((n) => n.uri.path.endsWith('Interactive-1.interactive') && n.getCells().some((c) => c.outputs.some((o) => o.items.some((i) => new TextDecoder().decode(i.data) === 'for both\n'))))), 'the second window', SLOW)
@@ -391,8 +391,13 @@ test('closing a console: its session goes on where the setting says so, opens ag
   await until(async () => (await withApi((api) => api.workspace.notebookDocuments.filter((n) => n.getCells().some((c) => /readline/.test(c.document.getText()) && c.outputs.length)).length)) > 0, 'the log of the console')
   await set('immediately')
   await until(async () => (await info()).shutdownTimeout === 'immediately', 'the setting to reach the session')
+  /* another one: that of the page before the reload is still waited for */
+  const fresh = await withApi(async () => {
+    const { sessions, consoles } = window.__towline.sessions
+    return (await consoles.start(sessions.specs.find((s) => s.id === 'ir'))).session.id
+  })
   await close()
-  await until(async () => !(await info()), 'the end of the session')
+  await until(async () => !(await sessions()).some((k) => k.id === fresh), 'the end of the session')
 })
 
 test('nothing was asked of other machines, no policy was broken, no error was left', () => {

@@ -34,7 +34,8 @@ export function registerSessionsView({ sessions, consoles }: SessionViews): void
   poll()
   let soon: ReturnType<typeof setTimeout> | undefined
   sessions.onChanged.on(() => {
-    const busy = sessions.list.filter((k) => stateOf(k) === 'busy').length
+    /* of those of this window, which are known to the moment */
+    const busy = [...sessions.attached.values()].filter((s) => s.busy).length
     view.badge = busy ? { value: busy, tooltip: `${busy} busy` } : undefined
     soon ??= setTimeout(() => {
       soon = undefined
