@@ -11,6 +11,7 @@ import { ByteQueue, KernelFrameParser, RecordParser, ackedFrame, attachFrame, le
 
 const WINDOW = 4 * 1024 * 1024
 const ACK_BYTES = 256 * 1024
+const LEAVE_MS = 2000
 const UNSENT = LIMITS.KERNEL_MESSAGE * 2
 
 export class KernelViewer {
@@ -72,8 +73,14 @@ export class KernelViewer {
 
   /** The user closes the last view: the host need not wait for this viewer to come back. */
   leave(): void {
-    this.stream?.send(leaveFrame())
+    const stream = this.stream
+    this.stream = undefined
     this.detach()
+    if (!stream) return
+    stream.onClose = () => {}
+    stream.send(leaveFrame())
+    /* a socket that closes at once may take with it what was just sent */
+    setTimeout(() => stream.close(), LEAVE_MS)
   }
 
   /** Ends the view; the host waits for it to come back as its policy says. */
