@@ -67,7 +67,8 @@ static const char part_elsewhere[] =
     "ours(){ case $q in \"/.towline\"*)return 1;;esac;"
     "x=$(LC_ALL=C ls -ldn \"$q\" 2>/dev/null);set -- $x;"
     "case \"$1 $3\" in drwx------*\" $i\")return 0;;esac;return 1;};"
-    "[ -z \"$i\" ]||for x in " ELSEWHERE ";do q=$x/.towline-server-$i;ours||continue;"
+    "[ -z \"$i\" ]||for x in " ELSEWHERE
+    ";do q=$x/.towline-server-$i;[ -d \"$q\" ]&&ours||continue;"
     "f=$q/bin/$v-$k/towline-host;good||continue;"
     "say note \"the server runs from $q, because $d could not hold it\";run;done;"
     "f=$d/bin/$v-$k/towline-host;";
