@@ -478,7 +478,7 @@ static void ask_ssh(struct config_work *w, enum step step, const char *config_fi
 		    const struct host_options *options)
 {
 	struct dial_target t = {.kind = DIAL_SSH, .host = w->name, .config_file = config_file};
-	char *set = NULL;
+	char *set = NULL, *ssh = settings_ssh_path(w->hub);
 	struct tl_err e = {0};
 
 	if (options) {
@@ -489,9 +489,10 @@ static void ask_ssh(struct config_work *w, enum step step, const char *config_fi
 			t.config_file = set = settings_config_file(w->hub);
 	}
 	w->step = step;
-	w->query =
-	    ssh_query_start(w->hub->loop, &t, w->hub->cfg.ssh_path, SSH_QUERY_MS, answered, w, &e);
+	w->query = ssh_query_start(w->hub->loop, &t, ssh ? ssh : w->hub->cfg.ssh_path, SSH_QUERY_MS,
+				   answered, w, &e);
 	free(set);
+	free(ssh);
 	if (!w->query)
 		work_fail(w, &e);
 }

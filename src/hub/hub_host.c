@@ -221,7 +221,8 @@ static void begin_reconnect(struct hub_host *hh, const struct tl_err *why)
 static void attempt_failed(struct hub_host *hh, const struct tl_err *e)
 {
 	struct tl_err why = *e;
-	bool again = hh->was_connected && !is_final(why.code);
+	bool again = hh->was_connected && !is_final(why.code) &&
+		     ++hh->failures <= settings_reconnections(hh->hub);
 
 	if (hh->stopping) {
 		host_disconnect(hh, NULL);
@@ -329,6 +330,7 @@ static void on_info(void *ctx, const struct jsonrpc_msg *m, const struct tl_err 
 static void on_up(struct hub_host *hh, const struct session_event *ev)
 {
 	backoff_reset(&hh->backoff);
+	hh->failures = 0;
 	prompt_free_all(hh);
 	if (ev->resumed) {
 		log_line(LOG_INFO, hh->name, "link resumed, epoch %u", session_epoch(hh->session));
@@ -497,6 +499,7 @@ struct dial_env host_dial_env(const struct hub_host *hh)
 	return (struct dial_env){.ssh_path = hh->set_ssh ? hh->set_ssh : h->cfg.ssh_path,
 				 .askpass_path = h->cfg.askpass_path,
 				 .runtime_dir = h->cfg.runtime_dir,
+				 .notes_dir = h->cfg.runtime_dir,
 				 .host_bin_dir = h->cfg.host_bin_dir,
 				 .connect_ms = hh->set_connect_ms ? (uint64_t)hh->set_connect_ms
 								  : TL_LIMIT_CONNECT_MS};
@@ -567,6 +570,7 @@ void host_retry_now(struct hub_host *hh)
 	if (hh->phase == HOST_CONNECTED || (hh->phase == HOST_CONNECTING && hh->dial))
 		return;
 	backoff_reset(&hh->backoff);
+	hh->failures = 0;
 	if (hh->pump.conn)
 		pump_unbind(&hh->pump);
 	stop_attempt(hh);

@@ -122,10 +122,19 @@ static void m_host_configured(struct call *k)
 static void m_host_close(struct call *k)
 {
 	struct hub_host *hh = need_host(k);
+	bool used = false;
 	struct tl_err e;
 
 	if (!hh)
 		return;
+	LIST_FOREACH (it, &k->h->clients) {
+		const struct hub_client *c = list_entry(it, struct hub_client, node);
+		used = used || (c != k->c && client_subscribed(c, hh->name));
+	}
+	if (used && json_bool(k->params, "ifUnused", false)) {
+		client_reply(k->c, k->id, NULL);
+		return;
+	}
 	err_set(&e, TL_E_CLOSED, "the connection to %s was closed", hh->name);
 	forward_host_closed(k->h, hh->name);
 	gateway_host_closed(k->h, hh->name);
@@ -471,6 +480,8 @@ static const struct {
     {"server/kill", m_server_kill},
     {"server/uninstall", m_server_uninstall},
     {"server/log", m_server_log},
+    {"config/read", m_config_read},
+    {"config/write", m_config_write},
     {"host/close", m_host_close},
     {"host/reconnect", m_host_reconnect},
     {"host/subscribe", m_host_subscribe},

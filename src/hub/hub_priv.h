@@ -32,6 +32,12 @@ struct hub_host;
 void settings_reach(struct hub_host *hh);
 /* The file in remote.SSH.configFile, absolute and malloc'ed; NULL: ~/.ssh/config. */
 char *settings_config_file(struct hub *h);
+/* The ssh program: remote.SSH.path, else the daemon's own choice; malloc'ed, NULL: out of memory.
+ */
+char *settings_ssh_path(struct hub *h);
+/* How often a lost connection is tried again (remote.SSH.maxReconnectionAttempts); INT_MAX: until
+ * it works. */
+int settings_reconnections(struct hub *h);
 
 /* How to reach a host, owned. */
 struct host_options {
@@ -73,6 +79,7 @@ struct hub_host {
 	struct host_options opts;
 	char *set_config, *set_ssh; /* of the settings, NULL: as usual; read at each start */
 	int set_connect_ms;         /* 0: the usual deadline */
+	int failures;       /* attempts in a row that could not make a lost connection again */
 	bool no_agent;      /* no forwarding of the key agent, whatever the configuration says */
 	char *install_path; /* on the host, NULL: the usual place; stays while there is a session */
 	enum host_phase phase;
@@ -327,6 +334,10 @@ void m_host_remove(struct call *k);
 void m_host_show(struct call *k);
 void config_client_gone(struct hub_client *c);
 void config_close(struct hub *h);
+
+/* hub_config_file.c: the files of the ssh configuration as texts */
+void m_config_read(struct call *k);
+void m_config_write(struct call *k);
 
 /* hub_methods.c */
 void method_dispatch(struct hub_client *c, const struct jsonrpc_msg *m);

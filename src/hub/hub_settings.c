@@ -2,6 +2,7 @@
  * are needed: the file is small and nobody has to be told of changes. */
 #include "hub/hub_forward.h"
 
+#include <limits.h>
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -45,6 +46,28 @@ char *settings_config_file(struct hub *h)
 
 	yyjson_doc_free(doc);
 	return out;
+}
+
+char *settings_ssh_path(struct hub *h)
+{
+	yyjson_doc *doc = settings_read(h);
+	const char *ssh = json_str(yyjson_doc_get_root(doc), "remote.SSH.path", "");
+	char path[TL_LIMIT_PATH];
+	char *out = str_dup(
+	    *ssh && config_path(ssh, path, sizeof(path), NULL) == 0 ? path : h->cfg.ssh_path);
+
+	yyjson_doc_free(doc);
+	return out;
+}
+
+int settings_reconnections(struct hub *h)
+{
+	yyjson_doc *doc = settings_read(h);
+	int64_t n =
+	    json_int(yyjson_doc_get_root(doc), "remote.SSH.maxReconnectionAttempts", INT_MAX);
+
+	yyjson_doc_free(doc);
+	return n >= 0 && n < INT_MAX ? (int)n : INT_MAX;
 }
 
 void settings_reach(struct hub_host *hh)

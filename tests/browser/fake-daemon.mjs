@@ -106,6 +106,10 @@ function hostOf(state, host) {
 
 const hostInfo = () => ({ version: '0.1.0', protocol: 1, pid: process.pid, os: 'linux', arch: 'x86_64', kernel: os.release(), hostname: os.hostname(), user: os.userInfo().username, uid: process.getuid(), home: process.env.FAKE_HOME ?? os.homedir(), shell: '/bin/bash', tmp: '/tmp', dataDir: path.join(process.env.FAKE_HOME ?? os.tmpdir(), '.towline-server/data'), runDir: '/tmp', startedMs: 0, rssBytes: 0, links: 1, terminals: 0 })
 const stateOf = (h) => ({ host: h.host, phase: h.phase, generation: h.generation, sinceMs: h.since, streams: 0, ...h.more, ...(h.phase === 'connected' ? { info: hostInfo() } : {}) })
+/* those of the configuration, then the others */
+const knownHosts = (state) => [...new Set([...state.configured.map((h) => h.name), ...state.hosts.keys()])].map((name) => ({
+  name, configured: state.configured.some((h) => h.name === name), phase: state.hosts.get(name)?.phase ?? 'disconnected', folders: []
+}))
 const tellState = (state, host) => { for (const c of state.controls) if (c.subscribed.has(host)) c.notify('host/state', stateOf(hostOf(state, host))) }
 
 function greet(state, ws) {
@@ -147,6 +151,8 @@ class ControlSide {
       case 'host/connect': return this.connect(p.host)
       case 'host/list': return { hosts: [...state.hosts.values()].filter((h) => h.phase !== 'disconnected').map(stateOf) }
       case 'host/configured': return { hosts: state.configured, configFile: '~/.ssh/config' }
+      case 'host/known': return { hosts: knownHosts(state), configFile: '/home/me/.ssh/config', files: ['/home/me/.ssh/config'] }
+      case 'host/folder': return {}
       case 'host/close': hostOf(state, p.host).phase = 'disconnected'; tellState(state, p.host); return {}
       case 'host/reconnect': hostOf(state, p.host).phase = 'connected'; hostOf(state, p.host).more = {}; tellState(state, p.host); return {}
       case 'host/call': return agentCall(state, p.method, p.params ?? {})

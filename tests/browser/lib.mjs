@@ -172,10 +172,8 @@ export async function waitNoPort(page, name) {
   await until(async () => !(await portText(page, name)), `port ${name} to leave the view`)
 }
 
-/** Chooses from the menu of a row of the Ports view, or from a submenu of it. */
-export async function portMenu(page, name, item, below) {
-  const label = (await portText(page, name))[1]
-  await page.click(`.ports-view .monaco-list-row:has(.monaco-table-td:nth-child(2):has-text("${label}")) .monaco-table-td:nth-child(4)`, { button: 'right' })
+/** Chooses from the menu that is open, or from a submenu of it. */
+export async function chooseFromMenu(page, item, below) {
   const entry = (text) => `.context-view .action-item:has(.action-label[aria-label="${text}"]), .context-view .action-item:has-text("${text}")`
   /* a menu that has just opened may miss the mouse: Enter would then go to no item */
   await until(async () => {
@@ -190,6 +188,13 @@ export async function portMenu(page, name, item, below) {
   }
   /* a menu takes no click in its first moments, but a key */
   await page.keyboard.press('Enter')
+}
+
+/** Chooses from the menu of a row of the Ports view, or from a submenu of it. */
+export async function portMenu(page, name, item, below) {
+  const label = (await portText(page, name))[1]
+  await page.click(`.ports-view .monaco-list-row:has(.monaco-table-td:nth-child(2):has-text("${label}")) .monaco-table-td:nth-child(4)`, { button: 'right' })
+  await chooseFromMenu(page, item, below)
 }
 
 /** Waits until `test` (in this process) holds. */

@@ -323,7 +323,7 @@ test('a file of this computer is uploaded into a folder', async () => {
 
 test('the log and the remote menu are at hand', async () => {
   fake.state.log.push('a line of the log')
-  await win.command(page, 'towline.showLog')
+  await win.command(page, 'opensshremotes.showLog')
   await page.waitForSelector('.output-view .view-line:has-text("a line of the log")', { timeout: win.DEADLINE })
   await page.click('.statusbar-item[id="status.host"]')
   await page.waitForSelector('.quick-input-list .monaco-list-row:has-text("Close Remote Connection")', { timeout: win.DEADLINE })
@@ -332,7 +332,7 @@ test('the log and the remote menu are at hand', async () => {
 })
 
 test('the list of hosts leads to another host', async () => {
-  await win.command(page, 'towline.connectCurrentWindow')
+  await win.command(page, 'opensshremotes.openEmptyWindowInCurrentWindow')
   await page.waitForSelector('.quick-input-list .monaco-list-row:has-text("cluster")', { timeout: win.DEADLINE })
   await page.keyboard.type('me@far.example')
   await page.waitForSelector('.quick-input-list .monaco-list-row:has-text("me@far.example")')

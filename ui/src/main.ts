@@ -1,6 +1,6 @@
 /* The beginning: small, so that the page answers at once. The workbench (many megabytes) loads while the host is connected. */
 import { Control } from './net/control'
-import { TowlineError } from './net/errors'
+import { TowlineError, causeOf } from './net/errors'
 import { VERSION, type Prompt } from './net/proto'
 import { Endpoint } from './net/socket'
 import { HostConnection } from './host/connection'
@@ -79,7 +79,7 @@ async function connect(host: string): Promise<HostConnection> {
 
 function choose(host: string, error: unknown): Promise<void> {
   return new Promise((again) => {
-    skeleton.failed(`Could not connect to ${host}.\n${words(error)}`, [
+    skeleton.failed(`Could not connect to ${host}.\n${causeOf(error)}`, [
       { label: 'Try Again', run: again },
       {
         label: 'Show Log',

@@ -3,6 +3,7 @@ import { IConfigurationService, ILifecycleService, IStorageService, IWorkbenchLa
 import { ExtensionHostKind, registerExtension } from '@codingame/monaco-vscode-api/extensions'
 import { registerCustomProvider } from '@codingame/monaco-vscode-files-service-override'
 import { URI } from '@codingame/monaco-vscode-api/vscode/vs/base/common/uri'
+import { IExplorerService } from '@codingame/monaco-vscode-api/vscode/vs/workbench/contrib/files/browser/files.service'
 import { ITaskService } from '@codingame/monaco-vscode-api/vscode/vs/workbench/contrib/tasks/common/taskService.service'
 import { FileChangeType } from '@codingame/monaco-vscode-api/vscode/vs/platform/files/common/files'
 import 'vscode/localExtensionHost'
@@ -106,6 +107,7 @@ export async function startWorkbench(parts: WindowParts): Promise<void> {
   }
   await (await getService(IWorkbenchLayoutService)).whenRestored
   skeleton.hide()
+  if (connection && address.folder) void parts.control.call('host/folder', { host: connection.host, path: address.folder }).catch((error) => console.warn(`remember the folder: ${error}`))
   if (remote && address.file) void api.commands.executeCommand('vscode.open', remoteUri(remote.authority, address.file))
   if (!address.folder && !address.workspace && !address.file) {
     await api.commands.executeCommand('workbench.view.explorer')
@@ -259,7 +261,8 @@ function followLosses(api: typeof vscode, remote: Remote): void {
     remote.search.forget()
     const open = api.workspace.textDocuments.filter((d) => d.uri.scheme === 'vscode-remote').map((d) => d.uri.path)
     remote.files.announce([...roots, ...open].map((path) => ({ type: FileChangeType.UPDATED, path })))
-    void api.commands.executeCommand('workbench.files.action.refreshFilesExplorer')
+    /* not by VS Code's command, which brings the Explorer to the front */
+    void getService(IExplorerService).then((explorer) => explorer.refresh())
   })
 }
 

@@ -40,13 +40,17 @@ export class HostConnection {
   get phase(): LinkPhase {
     if (this.control.phase === 'refused') return 'refused'
     if (this.control.phase !== 'open') return this.wanted ? 'daemon-lost' : 'connecting'
-    return this.state.phase
+    /* a daemon that was restarted says so of a host that is being asked for already */
+    return this.state.phase === 'disconnected' && this.attempt ? 'connecting' : this.state.phase
   }
 
   /** Connects or joins; resolves with the facts about the host. */
   connect(): Promise<HostInfo> {
     this.wanted = true
-    this.attempt ??= this.tryConnect().finally(() => (this.attempt = undefined))
+    this.attempt ??= this.tryConnect().finally(() => {
+      this.attempt = undefined
+      this.onPhase.fire(this.phase)
+    })
     return this.attempt
   }
 
@@ -64,10 +68,10 @@ export class HostConnection {
     else await this.connect()
   }
 
-  /** Ends the session of every window to this host; terminals go on there. */
+  /** This window is done with the host; the last one ends the session. Terminals go on there. */
   async close(): Promise<void> {
     this.wanted = false
-    await this.control.call('host/close', { host: this.host })
+    await this.control.call('host/close', { host: this.host, ifUnused: true })
   }
 
   /** Resolves when the host can be used; rejects when only the user can change that. */
@@ -76,7 +80,7 @@ export class HostConnection {
       const phase = this.phase
       if (phase === 'connected') return
       if (phase === 'refused') throw this.control.refusal ?? TowlineError.of('bad_token', `reach ${this.host}`)
-      if (phase === 'failed' || (phase === 'disconnected' && !this.attempt)) throw this.failure()
+      if (phase === 'failed' || phase === 'disconnected') throw this.failure()
       await this.onPhase.once()
     }
   }

@@ -26,7 +26,18 @@ export class TowlineError extends Error {
 export function fromRpcError(error: { code: number; message: string; data?: { name?: string; number?: number }; name?: string }): TowlineError {
   const name = error.data?.name ?? error.name
   const row = (name && byName.get(name)) || errors.find((e) => e.jsonrpc === error.code) || byName.get('internal')!
-  return new TowlineError(row.name, row.number, row.retryable, error.message || row.what)
+  return new TowlineError(row.name, row.number, row.retryable, withTodo(error.message || row.what, row.todo))
+}
+
+/** The next step belongs to what a person reads; some messages have it already. */
+function withTodo(message: string, todo: string): string {
+  return !todo || message.includes(todo) ? message : `${message.replace(/\.$/, '')}. ${todo}`
+}
+
+/** What happened, as a sentence of its own, below a heading that names the host: without saying again what was tried. */
+export function causeOf(error: unknown): string {
+  const text = (error instanceof Error ? error.message : String(error)).replace(/^(cannot )?connect to [^:]+: /i, '')
+  return text.charAt(0).toUpperCase() + text.slice(1)
 }
 
 /* what breaks streams while a new link is made by itself: the agent was restarted, or the old link could not be resumed */

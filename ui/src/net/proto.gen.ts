@@ -375,8 +375,12 @@ export interface Methods {
   'host/forget': { side: 'DAEMON'; kind: 'REQUEST'; params: { host: string }; result: {} }
   /* daemon, request: a folder of the host was opened, or is to be forgotten */
   'host/folder': { side: 'DAEMON'; kind: 'REQUEST'; params: { host: string, path: string, remove?: boolean }; result: {} }
-  /* daemon, request: ends the session to a host; terminals go on there */
-  'host/close': { side: 'DAEMON'; kind: 'REQUEST'; params: { host: string }; result: {} }
+  /* daemon, request: a file of the ssh configuration as a text, for an editor: the one in force, one that it includes, or /etc/ssh/ssh_config */
+  'config/read': { side: 'DAEMON'; kind: 'REQUEST'; params: { file?: string }; result: { file: string, text: string, exists: boolean, mtime: number } }
+  /* daemon, request: writes it back in one step, with its mode and owner; error conflict where it is no longer what it was */
+  'config/write': { side: 'DAEMON'; kind: 'REQUEST'; params: { file?: string, text: string, was: string }; result: {} }
+  /* daemon, request: ends the session to a host; terminals go on there; ifUnused: not while another client follows the host */
+  'host/close': { side: 'DAEMON'; kind: 'REQUEST'; params: { host: string, ifUnused?: boolean }; result: {} }
   /* daemon, request: try again now */
   'host/reconnect': { side: 'DAEMON'; kind: 'REQUEST'; params: { host: string }; result: {} }
   /* daemon, request: from now on host/state and host/progress come to this client, which also answers prompts */
@@ -386,9 +390,9 @@ export interface Methods {
   /* daemon, request: what is installed and runs on a host; where it is not connected ssh looks, and nothing is installed or started */
   'server/status': { side: 'DAEMON'; kind: 'REQUEST'; params: { host: string, options?: HostOptions }; result: ServerStatus }
   /* daemon, request: ends every process of the server there, terminals and sessions included, and the connection; also one that does not answer */
-  'server/kill': { side: 'DAEMON'; kind: 'REQUEST'; params: { host: string, options?: HostOptions }; result: { ended: number } }
+  'server/kill': { side: 'DAEMON'; kind: 'REQUEST'; params: { host: string, options?: HostOptions }; result: { connected: boolean, ended?: number } }
   /* daemon, request: the same, then removes the server's folder with its settings; complete false: something of others is in it */
-  'server/uninstall': { side: 'DAEMON'; kind: 'REQUEST'; params: { host: string, options?: HostOptions }; result: { ended: number, removed: string, complete: boolean } }
+  'server/uninstall': { side: 'DAEMON'; kind: 'REQUEST'; params: { host: string, options?: HostOptions }; result: { connected: boolean, ended?: number, removed?: string, complete?: boolean } }
   /* daemon, request: the end of the server's log on the host */
   'server/log': { side: 'DAEMON'; kind: 'REQUEST'; params: { host: string, options?: HostOptions, lines?: number }; result: { text: string, file: string } }
   /* daemon, request: address of a window, with token; path is checked and made absolute; a file opens in a window on its folder */
@@ -471,6 +475,8 @@ export const METHODS = {
   HOST_SHOW: 'host/show',
   HOST_FORGET: 'host/forget',
   HOST_FOLDER: 'host/folder',
+  CONFIG_READ: 'config/read',
+  CONFIG_WRITE: 'config/write',
   HOST_CLOSE: 'host/close',
   HOST_RECONNECT: 'host/reconnect',
   HOST_SUBSCRIBE: 'host/subscribe',

@@ -1,7 +1,7 @@
 /* The generated tables under the names the window uses. */
 import { ERRORS, HOLD, LIMITS, type Methods as All, type MethodsOf, type Params } from './proto.gen'
 
-export type { DaemonStatus, ErrorName, ForwardInfo, ForwardSpec, HostInfo, PlainInfo, HostPhase, HostState, PortInfo, TermInfo } from './proto.gen'
+export type { DaemonStatus, ErrorName, ForwardInfo, ForwardSpec, HostInfo, PlainInfo, HostPhase, HostState, HostFolder, KnownHost, PortInfo, TermInfo } from './proto.gen'
 export { VERSION } from './proto.gen'
 export const errors = Object.values(ERRORS)
 export const limits = LIMITS

@@ -56,7 +56,7 @@ class ConnectionEvents {
       this.retryAt = 0
       return
     }
-    if (phase === 'failed' || phase === 'refused') {
+    if (phase === 'failed' || phase === 'refused' || phase === 'disconnected') {
       /* our own message says why; VS Code's only offers a reload */
       clearTimeout(this.timer)
       this.timer = undefined
