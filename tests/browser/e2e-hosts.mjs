@@ -200,7 +200,7 @@ test('Kill Server ends it after a question; Connect Again starts it; Uninstall t
   await win.chooseFromMenu(page, 'Uninstall Server from Host...')
   await page.click('.monaco-dialog-box .monaco-button:has-text("Uninstall Server")', { timeout: win.DEADLINE })
   await wait('.notification-toast:has-text("The server was uninstalled from demo")')
-  assert.equal(existsSync(path.join(path.dirname(here.folder), '.towline-server')), false)
+  await win.until(() => !existsSync(path.join(path.dirname(here.folder), '.towline-server')), 'the end of the folder')
 })
 
 test('nothing was asked of other machines, no policy was broken, no error was left', () => {
