@@ -391,6 +391,19 @@ test('closing a console: its session goes on where the setting says so, and open
   await until(async () => (await withApi((api) => api.workspace.notebookDocuments.filter((n) => n.getCells().some((c) => /readline/.test(c.document.getText()) && c.outputs.length)).length)) > 0, 'the log of the console')
 })
 
+test('a console that is closed takes its session with it, where the setting is immediately', async () => {
+  await withApi((api) => api.workspace.getConfiguration('kernelSupervisor').update('shutdownTimeout', 'immediately', api.ConfigurationTarget.Global))
+  await until(() => withApi(() => window.__towline.sessions.sessions.specs.length > 0), 'kernels')
+  const fresh = await withApi(async () => {
+    const { sessions, consoles } = window.__towline.sessions
+    return (await consoles.start(sessions.specs.find((s) => s.id === 'ir'))).session.id
+  })
+  await withApi(async (api) => {
+    for (const g of api.window.tabGroups.all) for (const t of g.tabs) if (t.input instanceof api.TabInputInteractiveWindow) await api.window.tabGroups.close(t)
+  })
+  await until(async () => !(await sessions()).some((k) => k.id === fresh), 'the end of the session')
+})
+
 test('nothing was asked of other machines, no policy was broken, no error was left', () => {
   /* VS Code's list of cells measures one that has just been replaced: it says so, and measures again */
   assert.deepEqual(page.problems.filter((p) => !/'domNode'.*updateElementHeight/.test(p)), [])
