@@ -83,9 +83,6 @@ enum tl_error_number {
 	TL_E_NOTERM = -70, /* no such terminal */
 	TL_E_NOKERNEL = -71, /* no such session */
 	TL_E_NOSPEC = -72, /* no such kernel is installed on the host */
-	TL_E_DOWNLOAD = -75, /* the server could not be downloaded */
-	TL_E_DOWNLOADGONE = -76, /* the server is not at the address */
-	TL_E_PROXY = -77, /* the proxy did not let the download through */
 	TL_E_KERNEL = -73, /* the kernel did not start */
 	TL_E_CODE = -74, /* the code ended with an error */
 	TL_E_NODAEMON = -80, /* the local daemon does not run */
