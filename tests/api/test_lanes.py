@@ -50,7 +50,9 @@ class Lanes(unittest.TestCase):
         self.assertEqual(sorted(n for n in os.listdir(self.host.home) if not n.startswith(".")), sorted(there))
         self.assertEqual([n for n in os.listdir(self.local.home) if "towline" in n], [])
         wait_for(lambda: find_processes(self.local.mark) == [], 60, "ssh to end")
-        self.assertEqual(os.listdir(os.path.join(self.local.env["XDG_RUNTIME_DIR"], "towline")), [])
+        # ssh-ciphers is what ssh said of itself, kept for the next start where this machine has AES
+        left = os.listdir(os.path.join(self.local.env["XDG_RUNTIME_DIR"], "towline"))
+        self.assertEqual([n for n in left if n != "ssh-ciphers"], [])
 
     def test_a_large_file(self):
         self.begin()
