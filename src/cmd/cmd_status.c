@@ -92,6 +92,11 @@ static void print_host(yyjson_val *h, yyjson_val *terminals)
 		put_text(json_str(json_get(info, "plain"), "why", "?"));
 		putchar('\n');
 	}
+	if (json_get(h, "notice")) {
+		fputs("  ", stdout);
+		put_text(json_str(h, "notice", ""));
+		putchar('\n');
+	}
 	if (json_get(h, "error")) {
 		fputs("  ", stdout);
 		put_text(json_str(json_get(h, "error"), "message", ""));

@@ -27,7 +27,11 @@ static bool fin_ready(const struct mux_stream *st)
 
 static bool credit_ready(const struct mux_stream *st)
 {
-	return !st->fin_got && st->give >= st->in_window / 2;
+	/* half of a large window would be long under way on a long path, and the sender wait for it
+	 */
+	uint32_t most = st->in_window / 2;
+	return !st->fin_got &&
+	       st->give >= (most < TL_LIMIT_MUX_CREDIT ? most : TL_LIMIT_MUX_CREDIT);
 }
 
 void mux_schedule(struct mux_stream *st)

@@ -1,10 +1,12 @@
 /* pace.c - see pace.h.
  *
- * cap = 2 x delivered rate x least round trip (at least TURNS_MS). While the path is not full the
- * rate follows the cap, so the cap doubles per sample; once it is full the cap stays at twice what
- * the path holds, which keeps it busy and yet bounds what a Ctrl-C has to wait for. The rate is the
- * best of the last samples (one stall must not shrink the cap). A sample in which the sender had
- * nothing to send says nothing about the path, so it can only raise the cap. */
+ * cap = 2 x delivered rate x least round trip (at least TURNS_MS): twice what the path holds, which
+ * keeps it busy and yet bounds what a Ctrl-C has to wait for. The rate is the best of the last
+ * samples (one stall must not shrink the cap). A sample in which the sender had nothing to send
+ * says nothing about the path, so it can only raise the cap. Until the path has been seen full, the
+ * cap grows by what is acknowledged, so it doubles every round trip (RFC 5681 section 3.1); by
+ * samples alone it would take two, since what a sample counts was sent a round trip before. The
+ * path is full when a sample of a sender with work to do allows clearly less than the cap. */
 #include "core/pace.h"
 
 #include "base/limits.h"
@@ -45,12 +47,16 @@ static void pace_sample(struct pace *p, uint64_t rate)
 	size_t cap = pace_cap_of(p, rate);
 	if (!p->limited && cap <= p->cap_bytes)
 		return;
+	if (p->limited && (cap < p->cap_bytes / 4 * 3 || p->cap_bytes == TL_LIMIT_LINK_CAP_MAX))
+		p->found = true;
 	p->rate[p->next++ % PACE_SAMPLES] = rate;
 	uint64_t best = 0;
 	for (unsigned i = 0; i < PACE_SAMPLES; i++)
 		if (p->rate[i] > best)
 			best = p->rate[i];
-	p->cap_bytes = pace_cap_of(p, best);
+	cap = pace_cap_of(p, best);
+	if (p->found || cap > p->cap_bytes)
+		p->cap_bytes = cap;
 }
 
 void pace_acked(struct pace *p, uint64_t n, uint64_t in_flight, uint64_t now_ms)
@@ -65,6 +71,9 @@ void pace_acked(struct pace *p, uint64_t n, uint64_t in_flight, uint64_t now_ms)
 		return;
 	}
 	p->bytes += n;
+	if (!p->found && p->limited)
+		p->cap_bytes = p->cap_bytes + n < TL_LIMIT_LINK_CAP_MAX ? p->cap_bytes + (size_t)n
+									: TL_LIMIT_LINK_CAP_MAX;
 	uint64_t elapsed = now_ms > p->start_ms ? now_ms - p->start_ms : 0;
 	uint64_t wanted = p->min_rtt_ms > SAMPLE_MS ? p->min_rtt_ms : SAMPLE_MS;
 	if (elapsed >= wanted && p->min_rtt_ms) {

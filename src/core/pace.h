@@ -14,6 +14,7 @@ struct pace {
 	size_t cap_bytes;
 	uint32_t min_rtt_ms; /* 0: not measured */
 	uint32_t rtt_us;     /* smoothed; 0: not measured */
+	bool found;          /* the path has been seen full: the cap follows the rate */
 	/* the sample under way */
 	bool sampling, limited;
 	uint64_t start_ms, bytes;

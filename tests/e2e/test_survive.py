@@ -93,9 +93,12 @@ class Survive(unittest.TestCase):
         s.close()
         self.local.towline("stop")
         for p in self.host.processes(argv0="towline-host"):
-            with open("/proc/%d/cmdline" % p, "rb") as f:
-                if b"agent" in f.read().split(b"\0")[1:2]:
-                    os.kill(p, signal.SIGKILL)
+            try:
+                with open("/proc/%d/cmdline" % p, "rb") as f:
+                    if b"agent" in f.read().split(b"\0")[1:2]:
+                        os.kill(p, signal.SIGKILL)
+            except FileNotFoundError:  # a bridge that ended with the daemon
+                pass
         again = Screen(self, self.local, "--attach", term["id"], "demo")
         again.type("echo $v-$$\n")
         again.expect("kept-")

@@ -130,6 +130,7 @@ export const LIMITS = {
   MUX_CONTROL_BYTES: 65536, // bytes: queued control frames per link
   MUX_SEND_QUEUE: 65536, // bytes: written to a stream and not yet in the link's ring
   MUX_WINDOW_MAX: 4194304, // bytes: largest receive window of a stream whose reader keeps up (classes normal and bulk)
+  MUX_CREDIT: 524288, // bytes: consumed and not yet given back to the sender, at most; half of a window below 1 MiB
   MUX_WINDOW_EXTRA: 16777216, // bytes: sum of all windows of a link beyond the initial ones
   OPEN_LINE: 8192, // bytes: stream opening line and its answer, LF included
   RPC_MESSAGE: 4194304, // bytes: one JSON-RPC message
