@@ -9,7 +9,7 @@ import stat
 import subprocess
 import unittest
 
-from harness import ROOT, Daemon, Dropbear, Sshd, dropbear_missing, find_processes, run, wait_for
+from harness import ROOT, Daemon, Dropbear, Sshd, dropbear_missing, find_processes, kill_marked, run, wait_for
 
 ODD = ["plain", "with space", "-dash", "new\nline", "quote'\"$x", ".hidden", "ünï", "*star", "tab\there", "~", os.fsdecode(b"latin\xe9\xff"),
        "x" * 255]
@@ -409,8 +409,7 @@ class Ends(Copy):
     def test_a_lost_connection_is_told_and_resumed(self):
         self.big(self.here)
         p = self.running("upload", "--resume", "demo", "big", f"{self.name}/copy", seen=self.begun(self.there))
-        for pid in self.host.processes(argv0="towline-host"):
-            os.kill(pid, signal.SIGKILL)
+        kill_marked(self.host.mark, argv0="towline-host")
         out, err = p.communicate(timeout=60)
         self.assertEqual(p.returncode, 75, err)
         self.assertIn(b"resume goes on", err)

@@ -9,7 +9,7 @@ import struct
 import threading
 import unittest
 
-from harness import Daemon, Sshd, wait_for
+from harness import Daemon, Sshd, kill_marked, wait_for
 
 
 def line_of(stream):
@@ -312,8 +312,7 @@ class Tunnels:
 class Own(Tunnels, unittest.TestCase):
     def test_the_end_of_the_connection_ends_the_command(self):
         p = self.tunnel("demo", f"0:{self.target}")
-        for pid in self.host.processes(argv0="sshd"):
-            os.kill(pid, signal.SIGKILL)
+        kill_marked(self.host.mark, argv0="sshd")
         for pid in self.ssh_of(p):
             os.kill(pid, signal.SIGKILL)
         self.assertNotEqual(p.wait(60), 0)

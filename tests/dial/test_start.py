@@ -2,14 +2,13 @@
 # deadline: 600
 import os
 import shutil
-import signal
 import sys
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from dialing import ECHO, SERVER, Dial, dial, installed, server_folder, tmpfs
-from harness import Dropbear, Sshd, dropbear_missing, find_processes, run, scratch, wait_for
+from harness import Dropbear, Sshd, dropbear_missing, find_processes, kill_marked, run, scratch, wait_for
 
 
 class Base(unittest.TestCase):
@@ -405,8 +404,7 @@ class Interrupted(Base):
         """kill -9 leaves its files; the next connection takes them away and does not wait for its lock."""
         d = self.start()
         self.middle(d)
-        for pid in find_processes(self.host.mark, argv0="sh"):
-            os.kill(pid, signal.SIGKILL)
+        kill_marked(self.host.mark, argv0="sh")
         d.finish()
         self.host.wire.rate = 0
         self.assertTrue([f for f in installed(self.host.home) if ".new." in f])
@@ -420,8 +418,7 @@ class Interrupted(Base):
         d.wait("progress", step="start")
         wait_for(lambda: find_processes(self.host.mark, argv0="sleep"), 60, "the try")
         for name in ("sh", "sleep"):
-            for pid in find_processes(self.host.mark, argv0=name):
-                os.kill(pid, signal.SIGKILL)
+            kill_marked(self.host.mark, argv0=name)
         d.finish()
         self.assertFalse(d.is_up)
         self.up(dial(self, self.host, bin=self.bin), 1)

@@ -92,13 +92,7 @@ class Survive(unittest.TestCase):
         term = json.loads(self.local.towline("shell", "--list", "--json", "demo").stdout)["terminals"][0]
         s.close()
         self.local.towline("stop")
-        for p in self.host.processes(argv0="towline-host"):
-            try:
-                with open("/proc/%d/cmdline" % p, "rb") as f:
-                    if b"agent" in f.read().split(b"\0")[1:2]:
-                        os.kill(p, signal.SIGKILL)
-            except FileNotFoundError:  # a bridge that ended with the daemon
-                pass
+        self.host.kill_agent()
         again = Screen(self, self.local, "--attach", term["id"], "demo")
         again.type("echo $v-$$\n")
         again.expect("kept-")

@@ -170,10 +170,10 @@ def find_processes(mark_=None, uid=None, argv0=None):
     return out
 
 
-def kill_marked(mark_=None, uid=None):
-    """Kills what find_processes finds until nothing is left (they may fork meanwhile)."""
+def kill_marked(mark_=None, uid=None, argv0=None):
+    """Kills what find_processes finds until nothing is left (they may fork, or end by themselves, meanwhile)."""
     def gone():
-        found = find_processes(mark_, uid)
+        found = find_processes(mark_, uid, argv0)
         for pid in found:
             try:
                 os.kill(pid, signal.SIGKILL)
