@@ -52,6 +52,8 @@ test('the list has the hosts of remote.SSH.configFile; a chosen one opens in the
   for (const text of ['demo', 'gone', 'Add New SSH Host...', 'Configure SSH Hosts...']) await wait(pickRow(text))
   await win.shot(browser, page, 'hosts-list')
   await page.keyboard.type('codes')
+  /* the list is filtered a moment after the key */
+  await wait('.quick-input-list .monaco-list-row.focused:has-text("codes")')
   await page.keyboard.press('Enter')
   await page.waitForURL(/host=codes/, { timeout: win.DEADLINE })
 })
